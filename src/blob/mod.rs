@@ -1,0 +1,1 @@
+//! Blob storage: names, Put Blob, verdicts, back-off, what to send next. Pure.

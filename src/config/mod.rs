@@ -1,0 +1,1 @@
+//! The configuration file: reading, judging, and its words. Pure.

@@ -1,0 +1,3 @@
+//! `cvr`: arguments and exit codes.
+
+fn main() {}

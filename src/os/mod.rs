@@ -1,0 +1,1 @@
+//! The operating system: event loop, flash thread, upload thread, clock, signals.

@@ -1,0 +1,1 @@
+//! The ring: one camera's circular log on flash. Pure, over the `Flash` trait.
