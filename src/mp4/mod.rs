@@ -8,10 +8,13 @@
 //! - [`init`]: the init segment, written and read
 //! - [`fragment`]: `moof` and the header of its `mdat`, written
 //! - [`moof`]: the same, read
+//! - [`front`]: the ordinary MP4 in front of a blob, made of the heads of its fragments
 
 pub mod boxes;
 pub mod fragment;
+pub mod front;
 mod header;
 pub mod init;
 pub mod moof;
 pub mod sample_entry;
+mod sample_table;
