@@ -24,4 +24,5 @@ pub mod gap;
 pub mod limits;
 pub mod media;
 pub mod segment;
+pub mod status;
 pub mod time;

@@ -22,14 +22,20 @@ pub const POOL_BLOCKS: usize = 384;
 pub const ACCESS_UNIT_MAX: usize = 4 * 1024 * 1024;
 
 /// Most video bytes of one fragment; the access unit that would pass it begins the next.
-pub const FRAGMENT_BYTES_MAX: usize = ACCESS_UNIT_MAX;
+pub const FRAGMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Most samples of one track in one fragment.
 pub const FRAGMENT_SAMPLES_MAX: usize = 512;
 
-/// Blocks of a chain: a full fragment, an access unit behind it, and one for a start
+/// Blocks of a video chain: a full fragment, an access unit behind it, and one for a start
 /// that is not on a block's boundary.
-pub const CHAIN_BLOCKS_MAX: usize = (FRAGMENT_BYTES_MAX + ACCESS_UNIT_MAX) / BLOCK_SIZE + 1;
+pub const VIDEO_CHAIN_BLOCKS: usize = (FRAGMENT_BYTES_MAX + ACCESS_UNIT_MAX) / BLOCK_SIZE + 1;
+
+/// Blocks of an audio chain; 10 s of 256 kbit/s AAC are five.
+pub const AUDIO_CHAIN_BLOCKS: usize = 8;
+
+/// Fragments on their way at once, of all cameras: being filled, queued, or not yet synced.
+pub const FRAGMENTS_IN_FLIGHT: usize = 128;
 
 /// Most samples of one track in one segment: 5 min at 100 pictures a second fit.
 pub const SEGMENT_SAMPLES_MAX: usize = 32 * 1024;
@@ -81,3 +87,5 @@ const _: () = assert!(INTERLEAVED_MAX <= FRAMER_BUFFER);
 const _: () = assert!(RTSP_HEAD_MAX + RTSP_BODY_MAX <= FRAMER_BUFFER);
 const _: () = assert!(RING_BYTES_MIN / 8 >= 2 * MIB);
 const _: () = assert!((POOL_BLOCKS * BLOCK_SIZE) as u64 <= 24 * MIB);
+const _: () = assert!(FRAGMENTS_IN_FLIGHT >= 4 * CAMERAS_MAX);
+const _: () = assert!(VIDEO_CHAIN_BLOCKS + AUDIO_CHAIN_BLOCKS + 2 <= POOL_BLOCKS);

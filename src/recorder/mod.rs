@@ -1,3 +1,5 @@
-//! The recorder: one engine per camera, from received bytes to fragments. Pure.
-
+//! The recorder.
+pub mod decode_time;
+pub mod fragment;
 pub mod pool;
+pub mod segmenter;

@@ -1,9 +1,10 @@
 //! The media memory of all cameras: one area of blocks, handed around by move.
 //!
-//! The pool belongs to the event loop. Blocks travel in [`Chain`]s to the flash thread and come
-//! back one by one. Last in, first out, so that only what is used becomes resident.
+//! The pool belongs to the event loop. Blocks travel in [`Fragment`]s to the flash thread and
+//! come back with them. Last in, first out, so that only what is used becomes resident.
 
-use crate::limits::{BLOCK_SIZE, CHAIN_BLOCKS_MAX, POOL_BLOCKS};
+use super::fragment::Fragment;
+use crate::limits::{BLOCK_SIZE, FRAGMENTS_IN_FLIGHT, POOL_BLOCKS, VIDEO_CHAIN_BLOCKS};
 use crate::rtp::{AccessUnitBuffer, Full};
 
 /// One block of [`BLOCK_SIZE`] bytes. There are only as many as the pool was made with.
@@ -23,10 +24,11 @@ impl core::ops::DerefMut for Block {
     }
 }
 
-/// The free blocks.
+/// The free blocks, and the free fragments that carry blocks in use.
 #[derive(Debug)]
 pub struct Pool {
     free: heapless::Vec<Block, POOL_BLOCKS>,
+    fragments: heapless::Vec<Box<Fragment>, FRAGMENTS_IN_FLIGHT>,
     blocks: usize,
 }
 
@@ -42,7 +44,12 @@ impl Pool {
         let mut free: heapless::Vec<_, POOL_BLOCKS> =
             area.chunks_exact_mut(BLOCK_SIZE).map(Block).collect();
         free.reverse();
-        Self { free, blocks }
+        let fragments = (0..FRAGMENTS_IN_FLIGHT).map(|_| Box::default()).collect();
+        Self {
+            free,
+            fragments,
+            blocks,
+        }
     }
 
     /// A free block, or none: the pool is full.
@@ -58,11 +65,41 @@ impl Pool {
     }
 
     /// Takes back all blocks of `chain` and leaves it empty.
-    pub fn give_chain(&mut self, chain: &mut Chain) {
+    pub fn give_chain<const N: usize>(&mut self, chain: &mut Chain<N>) {
         while let Some(block) = chain.blocks.pop() {
             self.give(block);
         }
         (chain.offset, chain.len) = (0, 0);
+    }
+
+    /// An empty fragment with a block for its head, or none: the pool is full.
+    pub fn take_fragment(&mut self) -> Option<Box<Fragment>> {
+        let head = self.take()?;
+        match self.fragments.pop() {
+            Some(mut fragment) => {
+                fragment.head = Some(head);
+                Some(fragment)
+            }
+            None => {
+                self.give(head);
+                None
+            }
+        }
+    }
+
+    /// Takes back a fragment with all its blocks.
+    pub fn give_fragment(&mut self, mut fragment: Box<Fragment>) {
+        self.give_chain(&mut fragment.video);
+        self.give_chain(&mut fragment.audio);
+        let start = fragment.start.take();
+        [fragment.head.take(), start.map(|start| start.init)]
+            .into_iter()
+            .flatten()
+            .for_each(|block| self.give(block));
+        assert!(
+            self.fragments.push(fragment).is_ok(),
+            "a pool gets back only its own fragments"
+        );
     }
 
     /// Blocks free.
@@ -77,15 +114,15 @@ impl Pool {
 }
 
 /// A run of bytes in pool blocks: the first block is used from `offset` on, all others from
-/// their beginning, all but the last to their end.
+/// their beginning, all but the last to their end. At most `N` blocks.
 #[derive(Debug, Default)]
-pub struct Chain {
-    blocks: heapless::Vec<Block, CHAIN_BLOCKS_MAX>,
+pub struct Chain<const N: usize> {
+    blocks: heapless::Vec<Block, N>,
     offset: usize,
     len: usize,
 }
 
-impl Chain {
+impl<const N: usize> Chain<N> {
     /// An empty chain; holds no block.
     pub const fn new() -> Self {
         Self {
@@ -186,7 +223,7 @@ impl Chain {
             }
             assert!(tail.blocks.push(copy).is_ok(), "the tail was empty");
         }
-        let mut moved: heapless::Vec<Block, CHAIN_BLOCKS_MAX> = heapless::Vec::new();
+        let mut moved: heapless::Vec<Block, N> = heapless::Vec::new();
         while self.blocks.len() > first + usize::from(shared) {
             self.blocks.pop().into_iter().for_each(|block| {
                 assert!(moved.push(block).is_ok(), "no more blocks than there were");
@@ -217,18 +254,13 @@ impl Chain {
                 block.get(from..(end - i * BLOCK_SIZE).min(BLOCK_SIZE))
             })
     }
-
-    /// The blocks themselves, to be given back to the pool one by one.
-    pub fn into_blocks(self) -> impl Iterator<Item = Block> {
-        self.blocks.into_iter()
-    }
 }
 
 /// The end of a chain from `start` on, as a depacketizer's buffer for one access unit.
 #[derive(Debug)]
 pub struct ChainTail<'a> {
     /// The chain it is the end of.
-    pub chain: &'a mut Chain,
+    pub chain: &'a mut Chain<VIDEO_CHAIN_BLOCKS>,
     /// Where its blocks come from.
     pub pool: &'a mut Pool,
     /// Where in the chain the access unit begins.
@@ -262,7 +294,7 @@ impl AccessUnitBuffer for ChainTail<'_> {
 mod tests {
     use super::*;
 
-    fn bytes(chain: &Chain) -> Vec<u8> {
+    fn bytes<const N: usize>(chain: &Chain<N>) -> Vec<u8> {
         chain.pieces().flatten().copied().collect()
     }
 
@@ -282,7 +314,7 @@ mod tests {
             150_000,
             200_000,
         ] {
-            let mut chain = Chain::new();
+            let mut chain = Chain::<VIDEO_CHAIN_BLOCKS>::new();
             chain.append(&mut pool, &counting(0, 100_000)).unwrap();
             chain
                 .append(&mut pool, &counting(100_000, 100_000))
@@ -303,7 +335,7 @@ mod tests {
     #[test]
     fn a_full_pool_appends_nothing_and_splits_nothing() {
         let mut pool = Pool::new(2);
-        let mut chain = Chain::new();
+        let mut chain = Chain::<VIDEO_CHAIN_BLOCKS>::new();
         chain.append(&mut pool, &counting(0, 100_000)).unwrap();
         assert_eq!(chain.append(&mut pool, &counting(0, 40_000)), Err(Full));
         assert!(chain.split_off(&mut pool, 70_000).is_err());
@@ -314,7 +346,7 @@ mod tests {
     #[test]
     fn an_access_unit_at_the_tail_can_be_patched_and_dropped() {
         let mut pool = Pool::new(3);
-        let mut chain = Chain::new();
+        let mut chain = Chain::<VIDEO_CHAIN_BLOCKS>::new();
         chain
             .append(&mut pool, &counting(0, BLOCK_SIZE - 2))
             .unwrap();
