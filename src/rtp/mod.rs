@@ -6,6 +6,7 @@ pub mod nal;
 pub mod packet;
 pub mod rtcp;
 pub mod sequence;
+pub mod sets;
 pub mod sps;
 pub mod timeline;
 

@@ -31,6 +31,48 @@ pub const fn is_slice(kind: u8) -> bool {
     matches!(kind, SLICE | PARTITION_A | IDR_SLICE)
 }
 
+/// Whether a slice is the first of its picture: `first_mb_in_slice` is 0, a single 1 as its code.
+/// `rest` is what is there of the NAL unit behind its header; if nothing is, it passes for one.
+pub fn is_first_slice(rest: &[u8]) -> bool {
+    rest.first().is_none_or(|byte| byte & 0x80 != 0)
+}
+
+/// Whether `slice_type` says I or SI (table 7-6).
+pub fn is_intra(rest: &[u8]) -> bool {
+    let mut bits = BitReader::new(rest);
+    let kind = bits.unsigned().and_then(|_first_mb| bits.unsigned());
+    kind.is_ok_and(|kind| matches!(kind, 2 | 4 | 7 | 9))
+}
+
+/// Whether an SEI NAL unit has a recovery point with `recovery_frame_cnt` 0 (section D.1.8).
+pub fn has_recovery_point(rest: &[u8]) -> bool {
+    const RECOVERY_POINT: u32 = 6;
+    let mut bits = BitReader::new(rest);
+    while let (Ok(kind), Ok(size)) = (sei_number(&mut bits), sei_number(&mut bits)) {
+        if kind == RECOVERY_POINT {
+            return bits.flag() == Ok(true);
+        }
+        for _ in 0..size {
+            if bits.byte().is_err() {
+                return false;
+            }
+        }
+    }
+    false
+}
+
+/// `payloadType` or `payloadSize` (section 7.3.2.3.1).
+fn sei_number(bits: &mut BitReader<'_>) -> Result<u32, OutOfBits> {
+    let mut number = 0;
+    loop {
+        let byte = bits.byte()?;
+        number += u32::from(byte);
+        if byte != 0xff {
+            return Ok(number);
+        }
+    }
+}
+
 /// Where in `data` the 1 of the first Annex B start code `00 00 01` stands. `zeros` is how many
 /// zero bytes came right before `data`.
 ///
@@ -172,7 +214,11 @@ impl<'a> BitReader<'a> {
         }
         let (byte, rest) = self.rest.split_first().ok_or(self.out_of_bits())?;
         self.rest = rest;
-        self.zeros = if *byte == 0 { (self.zeros + 1).min(2) } else { 0 };
+        self.zeros = if *byte == 0 {
+            (self.zeros + 1).min(2)
+        } else {
+            0
+        };
         Ok(*byte)
     }
 }
@@ -240,7 +286,10 @@ mod tests {
         let mut bits = BitReader::new(&[0b1010_0110, 0b0100_0010, 0b1000_0000]);
         let values: Vec<_> = (0..5).map(|_| bits.signed().unwrap()).collect();
         assert_eq!(values, [0, 1, -1, 2, -2]);
-        assert_eq!(BitReader::new(&[0, 0, 0, 0, 0xff]).unsigned(), Err(OutOfBits { at: 32 }));
+        assert_eq!(
+            BitReader::new(&[0, 0, 0, 0, 0xff]).unsigned(),
+            Err(OutOfBits { at: 32 })
+        );
         let largest = [0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff];
         assert_eq!(BitReader::new(&largest).unsigned(), Ok(u32::MAX - 1));
     }
@@ -250,5 +299,31 @@ mod tests {
         let mut bits = BitReader::new(&[0, 0, 3, 1, 0, 0, 3, 0, 0, 3]);
         let bytes: Vec<_> = core::iter::from_fn(|| bits.byte().ok()).collect();
         assert_eq!(bytes, [0, 0, 1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn slice_headers_and_recovery_points_are_told_apart() {
+        // first_mb 0, then slice_type 7 (I), 5 (P), 0 (P)
+        for (rest, first, intra) in [
+            (&[0b1000_1000, 0x80][..], true, true),
+            (&[0b1001_1000], true, false),
+            (&[0b1100_0000], true, false),
+            (&[0b0100_0010, 0], false, true),
+            (&[], true, false),
+        ] {
+            assert_eq!(is_first_slice(rest), first, "{rest:?}");
+            assert_eq!(is_intra(rest), intra, "{rest:?}");
+        }
+        for (rest, expected) in [
+            (&[6, 1, 0xc4, 0x80][..], true),
+            (&[6, 1, 0x44, 0x80], false),
+            (&[5, 3, 6, 1, 0xc4, 6, 1, 0xc4, 0x80], true),
+            (&[5, 0xff, 0, 6, 1, 0xc4], false),
+            (&[5, 3, 6, 1, 0xc4, 0x80], false),
+            (&[6], false),
+            (&[], false),
+        ] {
+            assert_eq!(has_recovery_point(rest), expected, "{rest:?}");
+        }
     }
 }

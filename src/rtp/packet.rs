@@ -29,7 +29,9 @@ impl<'a> Packet<'a> {
         let (header, rest) = data.split_first_chunk::<FIXED_HEADER>().ok_or(truncated)?;
         let [first, second, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3] = *header;
         if first >> 6 != 2 {
-            return Err(PacketError::Version { version: first >> 6 });
+            return Err(PacketError::Version {
+                version: first >> 6,
+            });
         }
         let csrc_list = usize::from(first & 0x0f) * 4;
         let mut payload = rest.get(csrc_list..).ok_or(truncated)?;

@@ -184,7 +184,10 @@ mod tests {
         };
         assert_eq!(write_receiver_report(&mut out, 0x11, 0x22, stats), 48);
         assert_eq!(out[..8], [0x81, 201, 0, 7, 0, 0, 0, 0x11]);
-        assert_eq!(out[8..20], [0, 0, 0, 0x22, 64, 0x7f, 0xff, 0xff, 0, 1, 0, 5]);
+        assert_eq!(
+            out[8..20],
+            [0, 0, 0, 0x22, 64, 0x7f, 0xff, 0xff, 0, 1, 0, 5]
+        );
         assert_eq!(out[20..32], [0; 12]);
         assert_eq!(out[32..40], [0x81, 202, 0, 3, 0, 0, 0, 0x11]);
         assert_eq!(out[40..48], [1, 3, b'c', b'v', b'r', 0, 0, 0]);

@@ -136,12 +136,36 @@ mod tests {
             ("in a row", &[(1, 0), (1, 1)], &[InOrder, InOrder]),
             ("wrap", &[(1, 65_535), (1, 0)], &[InOrder, InOrder]),
             ("loss", &[(1, 5), (1, 9)], &[InOrder, Lost(3)]),
-            ("loss over a wrap", &[(1, 65_534), (1, 1)], &[InOrder, Lost(2)]),
-            ("Geovision", &[(1, 5), (1, 5), (1, 6)], &[InOrder, Duplicate, InOrder]),
-            ("late", &[(1, 5), (1, 7), (1, 6), (1, 8)], &[InOrder, Lost(1), Late, InOrder]),
-            ("set back", &[(1, 50), (1, 0), (1, 1), (1, 2)], &[InOrder, Late, Restarted, InOrder]),
-            ("far away", &[(1, 50), (1, 30_000), (1, 30_001)], &[InOrder, Restarted, InOrder]),
-            ("other source", &[(1, 50), (2, 51), (2, 52)], &[InOrder, Restarted, InOrder]),
+            (
+                "loss over a wrap",
+                &[(1, 65_534), (1, 1)],
+                &[InOrder, Lost(2)],
+            ),
+            (
+                "Geovision",
+                &[(1, 5), (1, 5), (1, 6)],
+                &[InOrder, Duplicate, InOrder],
+            ),
+            (
+                "late",
+                &[(1, 5), (1, 7), (1, 6), (1, 8)],
+                &[InOrder, Lost(1), Late, InOrder],
+            ),
+            (
+                "set back",
+                &[(1, 50), (1, 0), (1, 1), (1, 2)],
+                &[InOrder, Late, Restarted, InOrder],
+            ),
+            (
+                "far away",
+                &[(1, 50), (1, 30_000), (1, 30_001)],
+                &[InOrder, Restarted, InOrder],
+            ),
+            (
+                "other source",
+                &[(1, 50), (2, 51), (2, 52)],
+                &[InOrder, Restarted, InOrder],
+            ),
         ];
         for (name, sequences, expected) in cases {
             assert_eq!(judge(sequences), expected, "{name}");

@@ -18,19 +18,6 @@ pub fn describe(sets: &ParameterSets) -> Result<VideoDescription, SpsError> {
     })
 }
 
-/// `seq_parameter_set_id` of an SPS NAL unit, 0 to 31.
-pub fn sequence_set_id(unit: &[u8]) -> Result<u8, SpsError> {
-    let mut bits = BitReader::new(body(unit, nal::SPS)?);
-    let _profile_and_level = bits.bits(24)?;
-    bounded(bits.unsigned()?, 31, &bits)
-}
-
-/// `pic_parameter_set_id` of a PPS NAL unit, 0 to 255.
-pub fn picture_set_id(unit: &[u8]) -> Result<u8, SpsError> {
-    let mut bits = BitReader::new(body(unit, nal::PPS)?);
-    bounded(bits.unsigned()?, 255, &bits)
-}
-
 /// Why a parameter set says nothing useful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpsError {
@@ -40,6 +27,11 @@ pub enum SpsError {
     Type {
         /// Its header byte.
         header: u8,
+    },
+    /// It is longer than is kept.
+    TooLong {
+        /// Bytes.
+        len: usize,
     },
     /// It ends early.
     Truncated {
@@ -62,6 +54,7 @@ impl fmt::Display for SpsError {
         match self {
             Self::Missing => write!(f, "no SPS"),
             Self::Type { header } => write!(f, "NAL header {header:#04x} is of another type"),
+            Self::TooLong { len } => write!(f, "parameter set of {len} bytes"),
             Self::Truncated { at } => write!(f, "parameter set ends early, at bit {at}"),
             Self::Value { at, value } => {
                 write!(f, "parameter set has the value {value} before bit {at}")
@@ -131,9 +124,7 @@ impl Sps {
 
 impl Chroma {
     fn parse(profile: u8, bits: &mut BitReader<'_>) -> Result<Self, SpsError> {
-        const HIGH: [u8; 13] = [
-            44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244,
-        ];
+        const HIGH: [u8; 13] = [44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244];
         if !HIGH.contains(&profile) {
             return Ok(Self { array_type: 1 });
         }
@@ -150,7 +141,11 @@ impl Chroma {
             }
         }
         Ok(Self {
-            array_type: if separate_planes { 0 } else { u32::from(format) },
+            array_type: if separate_planes {
+                0
+            } else {
+                u32::from(format)
+            },
         })
     }
 }
@@ -330,7 +325,8 @@ fn size(coded: u64, cropped: u64) -> Result<u16, SpsError> {
     u16::try_from(size.ok_or(SpsError::Size)?).map_err(|_| SpsError::Size)
 }
 
-fn body(unit: &[u8], kind: u8) -> Result<&[u8], SpsError> {
+/// What comes behind the header of a NAL unit of type `kind`.
+pub(super) fn body(unit: &[u8], kind: u8) -> Result<&[u8], SpsError> {
     match unit.split_first() {
         Some((header, body)) if nal::kind(*header) == kind => Ok(body),
         Some((header, _)) => Err(SpsError::Type { header: *header }),
@@ -338,7 +334,8 @@ fn body(unit: &[u8], kind: u8) -> Result<&[u8], SpsError> {
     }
 }
 
-fn bounded(value: u32, max: u8, bits: &BitReader<'_>) -> Result<u8, SpsError> {
+/// `value`, if it is at most `max`.
+pub(super) fn bounded(value: u32, max: u8, bits: &BitReader<'_>) -> Result<u8, SpsError> {
     let at = bits.position();
     match u8::try_from(value) {
         Ok(small) if small <= max => Ok(small),
