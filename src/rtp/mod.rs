@@ -1,5 +1,15 @@
 //! RTP packets to access units (RFC 3550, RFC 6184, RFC 3640). Pure.
 
+pub mod aac;
+pub mod h264;
+pub mod nal;
+pub mod packet;
+pub mod rtcp;
+pub mod sequence;
+pub mod sets;
+pub mod sps;
+pub mod timeline;
+
 /// No room: the pool, or the largest access unit, is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
