@@ -310,7 +310,7 @@ mod tests {
             ),
             ("Digest realm=\"a\", nonce=\"b\", algorithm=SHA-512-256", 4),
             // An unreadable one, and an unknown algorithm, do not hide Basic.
-            ("Digest realm=a\"b, nonce=\"b\", Basic realm=\"c\"", 1),
+            ("Digest realm=a b, nonce=\"b\", Basic realm=\"c\"", 1),
             (
                 "Digest realm=\"a\", nonce=\"b\", algorithm=FOO, Basic realm=\"c\"",
                 1,

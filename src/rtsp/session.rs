@@ -132,7 +132,7 @@ pub struct Session {
     aggregate: Url,
     /// Tracks to set up.
     chosen: Vec<MediaTrack>,
-    /// Tracks set up; the URL of each.
+    /// Tracks set up, and what the description says of each.
     tracks: Vec<(PlayingTrack, MediaTrack)>,
     header: Option<SessionHeader>,
     redirects: u8,
@@ -167,6 +167,8 @@ impl Session {
 
     /// The connection stands.
     pub fn connected(&mut self, now: Instant) {
+        // What is left was meant for the connection before a redirection.
+        self.transmit.clear();
         self.state = State::SettingUp;
         self.send(now, Step::Options, self.authenticator.first_attempt());
     }
@@ -565,3 +567,6 @@ impl Step {
 fn channels(track: usize) -> (u8, u8) {
     if track == 0 { (0, 1) } else { (2, 3) }
 }
+
+#[cfg(test)]
+mod tests;
