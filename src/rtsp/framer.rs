@@ -605,7 +605,7 @@ mod tests {
         let mut seed = 1_u64;
         let mut next = move || {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (seed >> 33) as u8
+            (seed >> 33).to_le_bytes()[0]
         };
         let words: [&[u8]; 8] = [
             b"$",
