@@ -31,12 +31,10 @@ impl CameraAddress {
         if url.port() == Some(0) {
             return Err(AddressError::Port);
         }
-        let credentials = (!url.username().is_empty()).then(|| {
-            Credentials::new(
-                &percent_decoded(url.username()),
-                &percent_decoded(url.password().unwrap_or_default()),
-            )
-        });
+        let user = percent_decoded(url.username());
+        let password = url.password().map(percent_decoded);
+        let credentials = (!user.is_empty() || password.is_some())
+            .then(|| Credentials::new(&user, password.as_deref().unwrap_or_default()));
         remove_credentials(&mut url);
         url.set_fragment(None);
         Ok((Self { url }, credentials))
@@ -106,7 +104,10 @@ pub enum AddressError {
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Syntax => "is no URL of the form rtsp://host:port/path",
+            Self::Syntax => {
+                "is no URL of the form rtsp://host:port/path (in user name and password, write \
+                 / as %2F, ? as %3F and # as %23)"
+            }
             Self::Scheme => "begins neither with rtsp:// nor with rtsps://",
             Self::Host => "has no host",
             Self::Port => "has port 0; 1 to 65535 are allowed",
@@ -290,6 +291,7 @@ mod tests {
             ("rtsp:///a", AddressError::Host),
             ("rtsp://192.0.2.1:0/a", AddressError::Port),
             ("rtsp://192.0.2.1:65536/a", AddressError::Syntax),
+            ("rtsp://u:p#w@192.0.2.1/a", AddressError::Syntax),
         ] {
             assert_eq!(CameraAddress::parse(text).unwrap_err(), error, "{text}");
         }
@@ -303,6 +305,7 @@ mod tests {
             ("admin:p@ss:word", "admin", "p@ss:word"),
             ("admin:100%", "admin", "100%"),
             ("admin", "admin", ""),
+            (":secret", "", "secret"),
             ("j%C3%BCrgen:pä%ss", "jürgen", "pä%ss"),
         ] {
             let (address, credentials) =
@@ -339,6 +342,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table, one row a camera")]
     fn control_urls_are_joined_as_cameras_mean_it() {
         let requested = "rtsp://192.0.2.1:554/stream1";
         // Content-Base, Content-Location, control, result.

@@ -69,10 +69,11 @@ impl Authenticator {
                 };
                 // Without a body the client chooses `auth`; a camera that offers only
                 // `auth-int` gets that, over our empty body.
-                client
+                let value = client
                     .respond(&with_body(None))
                     .or_else(|_| client.respond(&with_body(Some(b""))))
-                    .ok()
+                    .ok()?;
+                Some(with_plain_user(value, &credentials.user))
             }
         }
     }
@@ -193,6 +194,22 @@ impl Scheme {
     }
 }
 
+/// Writes a user name that is not ASCII in plain UTF-8: cameras know nothing of RFC 7616's
+/// `username*`.
+fn with_plain_user(value: String, user: &str) -> String {
+    let rest = value
+        .strip_prefix("Digest username*=")
+        .and_then(|rest| rest.split_once(", "))
+        .filter(|_| !user.contains(char::is_control));
+    match rest {
+        Some((_, rest)) => {
+            let user = user.replace('\\', "\\\\").replace('"', "\\\"");
+            format!("Digest username=\"{user}\", {rest}")
+        }
+        None => value,
+    }
+}
+
 /// The strongest challenge of a WWW-Authenticate header; one that cannot be read does not hide
 /// the others.
 fn strongest(header: &str) -> Option<Scheme> {
@@ -310,7 +327,7 @@ mod tests {
             ),
             ("Digest realm=\"a\", nonce=\"b\", algorithm=SHA-512-256", 4),
             // An unreadable one, and an unknown algorithm, do not hide Basic.
-            ("Digest realm=a\"b, nonce=\"b\", Basic realm=\"c\"", 1),
+            ("Digest realm=a b, nonce=\"b\", Basic realm=\"c\"", 1),
             (
                 "Digest realm=\"a\", nonce=\"b\", algorithm=FOO, Basic realm=\"c\"",
                 1,
@@ -458,14 +475,26 @@ mod tests {
 
     #[test]
     fn unicode_and_punctuation_in_credentials_are_sent() {
-        for (user, password) in [("jürgen", "pä:ss@%"), ("a\"b\\c", "日本")] {
-            for header in ["Basic", "Digest realm=\"a\", nonce=\"b\", qop=\"auth\""] {
+        for (user, expected) in [
+            ("jürgen", "Digest username=\"jürgen\", realm=\"a\", "),
+            ("a\"b\\c", "Digest username=\"a\\\"b\\\\c\", realm=\"a\", "),
+            ("ü\"\\", "Digest username=\"ü\\\"\\\\\", realm=\"a\", "),
+            // Nothing that would end the header.
+            (
+                "ü\r\nX: y",
+                "Digest username*=UTF-8''%C3%BC%0D%0AX%3A%20y, realm=\"a\", ",
+            ),
+        ] {
+            for password in ["", "pä:ss@%", "日本\r\n"] {
                 let mut authenticator = Authenticator::new(Some(Credentials::new(user, password)));
-                authenticator
-                    .challenge(Some(header), Attempt::Without)
-                    .unwrap();
-                let value = authenticator.authorization("DESCRIBE", URL).unwrap();
-                assert!(value.is_ascii(), "{value}");
+                for header in ["Digest realm=\"a\", nonce=\"b\", qop=\"auth\"", "Basic"] {
+                    authenticator
+                        .challenge(Some(header), Attempt::Without)
+                        .unwrap();
+                    let value = authenticator.authorization("DESCRIBE", URL).unwrap();
+                    assert!(!value.contains(['\r', '\n']), "{value}");
+                    assert!(header == "Basic" || value.starts_with(expected), "{value}");
+                }
             }
         }
     }

@@ -366,7 +366,7 @@ mod tests {
             ("mode=AAC-lbr;config=1408", 16_000, 1, 1024, (6, 2, 2)),
             ("config=\"1194\"", 48_000, 2, 960, (13, 3, 3)),
             // Explicit rate.
-            ("config=178000FA0008", 8_000, 1, 1024, (13, 3, 3)),
+            ("config=17800FA008", 8_000, 1, 1024, (13, 3, 3)),
             // SBR signalled before (24 kHz core, 48 kHz output) and behind.
             ("config=2B118800", 24_000, 2, 1024, (13, 3, 3)),
             ("config=131056E598", 24_000, 2, 1024, (13, 3, 3)),
@@ -414,10 +414,7 @@ mod tests {
             ("config=11C0", "MPEG4-GENERIC with an unknown config"),
             ("config=1690", "MPEG4-GENERIC with an unknown config"),
             ("config=11", "MPEG4-GENERIC with an unknown config"),
-            (
-                "config=178000000008",
-                "MPEG4-GENERIC with an unknown config",
-            ),
+            ("config=1780000008", "MPEG4-GENERIC with an unknown config"),
             (&long, "MPEG4-GENERIC with an unknown config"),
         ] {
             let expected = TrackCodec::Unsupported {

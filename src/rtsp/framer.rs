@@ -405,3 +405,229 @@ fn head_length(bytes: &[u8]) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a test compares: packets, statuses, methods, and the error.
+    fn frames(framer: &mut Framer, pieces: &[&[u8]]) -> (Vec<String>, Option<FramerError>) {
+        let mut found = Vec::new();
+        for piece in pieces {
+            let mut rest = *piece;
+            while !rest.is_empty() {
+                let n = framer.feed(rest);
+                assert!(n > 0, "no room");
+                rest = &rest[n..];
+                loop {
+                    match framer.next() {
+                        Ok(None) => break,
+                        Ok(Some(frame)) => found.push(shown(&frame)),
+                        Err(error) => return (found, Some(error)),
+                    }
+                }
+            }
+        }
+        (found, None)
+    }
+
+    fn shown(frame: &Frame<'_>) -> String {
+        match frame {
+            Frame::Interleaved { channel, data } => {
+                format!(
+                    "${channel} {} {}",
+                    data.len(),
+                    data.iter().map(|&b| u64::from(b)).sum::<u64>()
+                )
+            }
+            Frame::Response(response) => format!("{} {}", response.status, response.body.len()),
+            Frame::Request(request) => format!("{} {}", request.method, request.body.len()),
+        }
+    }
+
+    fn packet(channel: u8, length: u16) -> Vec<u8> {
+        let mut packet = vec![b'$', channel];
+        packet.extend(length.to_be_bytes());
+        packet.extend((0..length).map(|i| if i == 0 { 0x80 } else { (i % 251) as u8 }));
+        packet
+    }
+
+    #[test]
+    fn a_connection_is_cut_the_same_wherever_it_is_split() {
+        let bytes = [
+            b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: 5\r\n\r\nv=0\r\n".as_slice(),
+            &packet(0, 40),
+            b"\r\n\r\nRTSP/1.0 200\nCseq: 2 \n\n",
+            &packet(7, 0),
+            b"GET_PARAMETER * RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 3\r\n\r\n$\0\0",
+            b"ANNOUNCE rtsp://a/b RTSP/1.0\r\nCSeq: 2\r\n\r\n",
+            &packet(1, 300),
+        ]
+        .concat();
+        let expected = frames(&mut Framer::new(), &[&bytes]);
+        let texts: Vec<&str> = expected.0.iter().map(String::as_str).collect();
+        let sum = |n: u64| 0x80 + (1..n).map(|i| i % 251).sum::<u64>();
+        assert_eq!(
+            texts,
+            [
+                "200 5",
+                &format!("$0 40 {}", sum(40)),
+                "200 0",
+                "$7 0 0",
+                "GET_PARAMETER 3",
+                "ANNOUNCE 0",
+                &format!("$1 300 {}", sum(300)),
+            ]
+        );
+        assert_eq!(expected.1, None);
+        for at in 0..bytes.len() {
+            let (head, tail) = bytes.split_at(at);
+            assert_eq!(
+                frames(&mut Framer::new(), &[head, tail]),
+                expected,
+                "split at {at}"
+            );
+        }
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(frames(&mut Framer::new(), &single), expected);
+    }
+
+    #[test]
+    fn the_largest_packets_pass_through_the_buffer_again_and_again() {
+        let bytes = packet(0, u16::MAX).repeat(9);
+        for piece in [1000, 65_536, bytes.len()] {
+            let pieces: Vec<&[u8]> = bytes.chunks(piece).collect();
+            let (found, error) = frames(&mut Framer::new(), &pieces);
+            assert_eq!((found.len(), error), (9, None), "{piece}");
+        }
+    }
+
+    #[test]
+    fn garbage_between_frames_is_skipped_and_counted() {
+        let good = packet(0, 40);
+        let dollars = [b"$\x09\0\x20".as_slice(), &[b'$'; 30]].concat();
+        for garbage in [
+            b"\0\x01\x02".as_slice(),
+            b"rtsp $ nonsense\r\n\r\n",
+            // The rest of a packet of which the beginning was lost; `$` inside.
+            &[&[0x41], &packet(0, 300)[5..], b"$\x00\x00\x02ab", &[0x7f]].concat(),
+            &[b"\xff", dollars.as_slice()].concat(),
+            b"RTSX/1.0 200 OK\r\n",
+            b"LOWER case * HTTP\r\n",
+            b"AVERYLONGMETHODNAMEINDEED *",
+        ] {
+            let bytes = [&good, garbage, &good, b"RTSP/1.0 200 OK\r\n\r\n"].concat();
+            for piece in [1, bytes.len()] {
+                let mut framer = Framer::new();
+                framer.set_channels([0, 1]);
+                let pieces: Vec<&[u8]> = bytes.chunks(piece).collect();
+                let (found, error) = frames(&mut framer, &pieces);
+                assert_eq!((found.len(), error), (3, None), "{garbage:?}");
+                assert_eq!(found[0], found[1], "{garbage:?}");
+                assert_eq!(framer.skipped(), garbage.len() as u64, "{garbage:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn garbage_without_end_is_an_error() {
+        let mut framer = Framer::new();
+        let (found, error) = frames(&mut framer, &[&vec![0xff; 2 * SKIP_MAX]]);
+        assert!(found.is_empty());
+        let error = error.unwrap();
+        assert_eq!(error.kind, FramerErrorKind::Garbage);
+        assert!((SKIP_MAX as u64..=(SKIP_MAX + FRAMER_BUFFER) as u64).contains(&error.offset));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_at_its_position() {
+        let long = format!("RTSP/1.0 200 OK\r\nX: {}", "y".repeat(RTSP_HEAD_MAX));
+        let long_ended = format!("{long}\r\n\r\n");
+        for (bytes, kind) in [
+            (
+                "RTSP/1.0 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+                FramerErrorKind::BodyTooLong,
+            ),
+            (
+                "RTSP/1.0 200 OK\r\nContent-Length: 49153\r\n\r\n",
+                FramerErrorKind::BodyTooLong,
+            ),
+            (
+                "RTSP/1.0 200 OK\r\nContent-Length: -1\r\n\r\n",
+                FramerErrorKind::Malformed,
+            ),
+            ("RTSP/1.0 OK\r\n\r\n", FramerErrorKind::Malformed),
+            ("HTTP/1.1 400 Bad Request\r\n", FramerErrorKind::Http(400)),
+            ("HTTP/1.0 \r\n", FramerErrorKind::Http(0)),
+            (&long, FramerErrorKind::HeadTooLong),
+            (&long_ended, FramerErrorKind::HeadTooLong),
+        ] {
+            let bytes = [&packet(0, 40), bytes.as_bytes()].concat();
+            for piece in [997, bytes.len()] {
+                let pieces: Vec<&[u8]> = bytes.chunks(piece).collect();
+                let (found, error) = frames(&mut Framer::new(), &pieces);
+                assert_eq!(found.len(), 1);
+                assert_eq!(error, Some(FramerError { kind, offset: 44 }));
+            }
+        }
+    }
+
+    #[test]
+    fn any_channel_is_believed_between_whole_frames() {
+        let mut framer = Framer::new();
+        framer.set_channels([0, 1]);
+        let (found, _) = frames(
+            &mut framer,
+            &[&packet(0, 9), &packet(200, 9), &packet(1, 9)],
+        );
+        assert_eq!(found.len(), 3);
+        assert_eq!(framer.skipped(), 0);
+    }
+
+    #[test]
+    fn a_new_connection_begins_at_offset_0() {
+        let mut framer = Framer::new();
+        frames(&mut framer, &[b"\xff\xffRTSP/1.0 200 OK\r\n"]);
+        framer.reset();
+        let (found, error) = frames(&mut framer, &[&packet(9, 9), b"HTTP/1.1 200 OK\n"]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            error.map(|error| error.offset),
+            Some(13),
+            "the second connection"
+        );
+        assert_eq!(framer.skipped(), 0);
+    }
+
+    #[test]
+    fn noise_never_panics() {
+        // A linear congruential generator (Knuth), biased towards what matters to the framer.
+        let mut seed = 1_u64;
+        let mut next = move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33).to_le_bytes()[0]
+        };
+        let words: [&[u8]; 8] = [
+            b"$",
+            b"\0\0",
+            b"RTSP/1.0 ",
+            b"200\r\n",
+            b"\r\n",
+            b"OPTIONS * ",
+            b"\x80",
+            b"Content-Length: 3",
+        ];
+        for _ in 0..2000 {
+            let bytes: Vec<u8> = (0..40)
+                .flat_map(|_| match next() {
+                    n @ 0..200 => words[usize::from(n % 8)].to_vec(),
+                    n => vec![n],
+                })
+                .collect();
+            let mut framer = Framer::new();
+            framer.set_channels([0]);
+            let (_, error) = frames(&mut framer, &[&bytes]);
+            assert!(error.is_none_or(|error| error.offset <= bytes.len() as u64));
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! RTSP messages (RFC 2326 sections 4 to 7): cleans and reads what cameras send, writes what we
 //! send. The only file that knows `rtsp-types`.
 
-use rtsp_types::headers::{CSEQ, HeaderName, SESSION};
+use rtsp_types::headers::{CSEQ, HeaderName, PUBLIC, SESSION};
 use rtsp_types::{Message, Method, StatusCode, Url, Version};
 
 /// A camera's answer.
@@ -116,23 +116,21 @@ pub(super) fn request(method: &str, url: &Url, cseq: u32, headers: &[(&str, &str
 }
 
 /// An answer to the camera's `request`, ready to send.
-pub(super) fn response(request: &Request, status: u16, headers: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn response(request: &Request, status: u16, public: Option<&str>) -> Vec<u8> {
+    let reason = if status == 200 {
+        "OK"
+    } else {
+        "Not Implemented"
+    };
     let mut builder = rtsp_types::Response::builder(Version::V1_0, StatusCode::from(status))
-        .reason_phrase(match status {
-            200 => "OK",
-            _ => "Not Implemented",
-        });
+        .reason_phrase(reason);
     for (name, value) in [
         (CSEQ, request.header("CSeq")),
+        (PUBLIC, public),
         (SESSION, request.header("Session")),
     ] {
         if let Some(value) = value {
             builder = builder.header(name, value);
-        }
-    }
-    for (name, value) in headers {
-        if let Ok(name) = HeaderName::try_from(*name) {
-            builder = builder.header(name, *value);
         }
     }
     let mut bytes = Vec::new();
@@ -269,7 +267,7 @@ mod tests {
         };
         assert_eq!(request.method, "OPTIONS");
         assert_eq!(
-            String::from_utf8(response(&request, 200, &[("Public", "OPTIONS")])).unwrap(),
+            String::from_utf8(response(&request, 200, Some("OPTIONS"))).unwrap(),
             "RTSP/1.0 200 OK\r\nCSeq: 3\r\nPublic: OPTIONS\r\nSession: 12\r\n\r\n"
         );
     }

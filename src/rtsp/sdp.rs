@@ -294,3 +294,193 @@ fn static_rtpmap(payload_type: u8) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kind, codec, payload type, clock rate and control of each track.
+    fn shown(sdp: &str) -> Vec<String> {
+        let description = SessionDescription::parse(sdp.as_bytes()).unwrap();
+        description
+            .tracks
+            .iter()
+            .map(|track| {
+                let kind = match track.kind {
+                    TrackKind::Video => "video",
+                    TrackKind::Audio => "audio",
+                };
+                let sets = match &track.codec {
+                    TrackCodec::H264 { sets, .. } => {
+                        format!(" {}+{}", sets.sps.len(), sets.pps.len())
+                    }
+                    TrackCodec::Aac { description, .. } => format!(" {}", description.sample_rate),
+                    TrackCodec::Unsupported { .. } => String::new(),
+                };
+                format!(
+                    "{kind} {}{sets} {}@{} {}",
+                    track.codec.name(),
+                    track.payload_type,
+                    track.clock_rate,
+                    track.control
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "one table, one row a camera")]
+    fn descriptions_of_cameras_are_read() {
+        for (camera, sdp, tracks) in [
+            (
+                "Dahua",
+                "v=0\r\no=- 2252316233 2252316233 IN IP4 0.0.0.0\r\ns=Media Server\r\n\
+                 c=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\na=packetization-supported:DH\r\n\
+                 a=range:npt=now-\r\nm=video 0 RTP/AVP 96\r\na=control:trackID=0\r\n\
+                 a=framerate:15.000000\r\na=rtpmap:96 H264/90000\r\n\
+                 a=fmtp:96 packetization-mode=1;profile-level-id=64001E;\
+                 sprop-parameter-sets=Z0IAHqs=,aM48gA==\r\na=recvonly\r\n\
+                 m=audio 0 RTP/AVP 97\r\na=control:trackID=1\r\n\
+                 a=rtpmap:97 MPEG4-GENERIC/48000\r\n\
+                 a=fmtp:97 streamtype=5;profile-level-id=1;mode=AAC-hbr;sizelength=13;\
+                 indexlength=3;indexdeltalength=3;config=1188\r\na=recvonly\r\n\
+                 m=application 0 RTP/AVP 107\r\na=control:trackID=4\r\n\
+                 a=rtpmap:107 vnd.onvif.metadata/90000\r\na=recvonly\r\n",
+                &[
+                    "video H264 1+1 96@90000 trackID=0",
+                    "audio MPEG4-GENERIC 48000 97@48000 trackID=1",
+                ][..],
+            ),
+            (
+                "macro-video: no o=, lines end with LF",
+                "v=0\ns=x\nm=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\na=control:a\n",
+                &["video H264 0+0 96@90000 a"],
+            ),
+            (
+                "no v=, several s=, a broken c=, junk",
+                "s=a\r\ns=b\r\nc=IN IP4\r\nc=\r\n\r\njunk\r\nm=video 70000 RTP/AVP 96\r\nc=x\r\n\
+                 b=AS:many\r\na=rtpmap:96 H264/90000\r\na=\r\n=x\r\na=control:a\r\n",
+                &["video H264 0+0 96@90000 a"],
+            ),
+            (
+                "Ubiquiti: an empty fmtp",
+                "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 mpeg4-generic/16000/1\r\na=fmtp:97\r\n\
+                 m=video 0 RTP/AVP 99\r\na=rtpmap:99 h264/90000\r\na=fmtp:99 \r\n",
+                &[
+                    "audio MPEG4-GENERIC 16000 97@16000 ",
+                    "video H264 0+0 99@90000 ",
+                ],
+            ),
+            (
+                "TP-Link: a payload type that is no number",
+                "m=video 0 RTP/AVP 96\r\na=control:track1\r\na=rtpmap:96 H264/90000\r\n\
+                 m=audio 0 RTP/AVP 8\r\na=control:track2\r\na=rtpmap:8 PCMA/8000\r\n\
+                 m=application/TP-LINK 0 RTP/AVP smart/1/90000\r\na=rtpmap:95 TP-LINK/90000\r\n",
+                &["video H264 0+0 96@90000 track1", "audio PCMA 8@8000 track2"],
+            ),
+            (
+                "the same in a video track",
+                "m=video 0 RTP/AVP H264/90000\r\na=rtpmap:96 H264/90000\r\n",
+                &["video H264 0+0 96@90000 "],
+            ),
+            (
+                "ipcam: white space in rtpmap",
+                "m=video  0  RTP/AVP  96 \r\na=rtpmap: 96  H264/90000 \r\na=control: a \r\n",
+                &["video H264 0+0 96@90000 a"],
+            ),
+            (
+                "VStarcam: sprop-parameter-sets without base64",
+                "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
+                 a=fmtp:96 packetization-mode=1;sprop-parameter-sets=?,*\r\n",
+                &["video H264 0+0 96@90000 "],
+            ),
+            (
+                "fmtp under the other track",
+                "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/16000\r\n\
+                 a=fmtp:96 sprop-parameter-sets=Z0IAHqs=,aM48gA==\r\n\
+                 m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
+                 a=fmtp:97 mode=AAC-hbr;config=1408\r\n",
+                &[
+                    "audio MPEG4-GENERIC 16000 97@16000 ",
+                    "video H264 1+1 96@90000 ",
+                ],
+            ),
+            (
+                "VLC: both tracks with payload type 96",
+                "m=audio 0 RTP/AVP 96\r\na=rtpmap:96 mpeg4-generic/44100/2\r\n\
+                 a=fmtp:96 mode=AAC-hbr; config=1210\r\na=control:rtsp://192.0.2.1/a/trackID=0\r\n\
+                 m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:rtsp://192.0.2.1/a/trackID=1\r\n",
+                &[
+                    "audio MPEG4-GENERIC 44100 96@44100 rtsp://192.0.2.1/a/trackID=0",
+                    "video H264 0+0 96@90000 rtsp://192.0.2.1/a/trackID=1",
+                ],
+            ),
+            (
+                "fmtp with another number",
+                "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
+                 a=fmtp:97 sprop-parameter-sets=Z0IAHqs=,aM48gA==\r\n",
+                &["video H264 1+1 96@90000 "],
+            ),
+            (
+                "static payload types, several formats, none at all",
+                "m=video 0 RTP/AVP 26\r\nm=audio 0 RTP/AVP 0\r\nm=video 0 RTP/AVP 98 96\r\n\
+                 a=rtpmap:98 H265/90000\r\na=rtpmap:96 H264\r\nm=video 0 RTP/AVP 100\r\n\
+                 m=audio 0 RTP/AVP\r\nm=audio\r\nm=\r\nm=audio 0 RTP/AVP 200\r\n",
+                &[
+                    "video JPEG 26@90000 ",
+                    "audio PCMU 0@8000 ",
+                    "video H264 0+0 96@90000 ",
+                    "video payload type 100 100@90000 ",
+                ],
+            ),
+            (
+                "ONVIF back channel",
+                "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=recvonly\r\n\
+                 m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/16000\r\na=recvonly\r\n\
+                 m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=sendonly\r\n",
+                &[
+                    "video H264 0+0 96@90000 ",
+                    "audio MPEG4-GENERIC 16000 97@16000 ",
+                ],
+            ),
+            (
+                "CV-RTSPHandler: sendonly video is no back channel",
+                "m=video 0 RTP/AVP 99\r\na=rtpmap:99 H264/90000\r\na=sendonly\r\n\
+                 m=audio 0 RTP/AVP 127\r\na=rtpmap:127 mpeg4-generic/8000/1\r\n\
+                 a=fmtp:127 mode=AAC-hbr; config=1588\r\na=sendonly\r\n",
+                &[
+                    "video H264 0+0 99@90000 ",
+                    "audio MPEG4-GENERIC 8000 127@8000 ",
+                ],
+            ),
+        ] {
+            assert_eq!(shown(sdp), tracks, "{camera}");
+        }
+    }
+
+    #[test]
+    fn the_aggregate_control_is_the_sessions() {
+        let with = "a=control:rtsp://192.0.2.1/a/\r\nm=video 0 RTP/AVP 96\r\na=control:b\r\n";
+        let without = "m=video 0 RTP/AVP 96\r\na=control:b\r\n";
+        for (sdp, control) in [(with, "rtsp://192.0.2.1/a/"), (without, "")] {
+            let description = SessionDescription::parse(sdp.as_bytes()).unwrap();
+            assert_eq!(description.control, control);
+        }
+    }
+
+    #[test]
+    fn a_description_without_media_is_an_error() {
+        for body in ["", "v=0\r\n", "<html></html>"] {
+            let result = SessionDescription::parse(body.as_bytes());
+            assert_eq!(result, Err(SdpError::NoMedia), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_and_endless_media_are_survived() {
+        let mut body = b"s=\x83J\xff\r\n".to_vec();
+        body.extend(b"m=audio 0 RTP/AVP 0\r\na=\xff:\xff\r\n".repeat(100));
+        let description = SessionDescription::parse(&body).unwrap();
+        assert_eq!(description.tracks.len(), MEDIA_MAX);
+    }
+}

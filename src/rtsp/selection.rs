@@ -2,8 +2,8 @@
 
 use super::codec::TrackCodec;
 use super::error::SessionError;
+use super::event::{IgnoreReason, SessionEvent};
 use super::sdp::MediaTrack;
-use super::session::{IgnoreReason, SessionEvent};
 use crate::media::TrackKind;
 
 /// The tracks to set up, in this order, and an event for each that is left out.

@@ -12,14 +12,14 @@ use rtsp_types::Url;
 
 use super::address::{CameraAddress, base_url, control_url};
 use super::auth::{Attempt, Authenticator, Credentials};
-use super::codec::TrackCodec;
 use super::error::SessionError;
+use super::event::{IgnoreReason, PlayingTrack, SessionEvent};
 use super::headers::{RtpInfo, SessionHeader, TransportHeader, lists_method, rtp_info};
 use super::keep_alive::KeepAlive;
 use super::message::{self, Request, Response};
 use super::sdp::{MediaTrack, SessionDescription};
 use super::selection::Selection;
-use crate::media::TrackKind;
+use super::step::{Pending, Step, channels};
 use crate::time::Instant;
 
 /// Time for the answer to a request before playing.
@@ -56,65 +56,6 @@ pub struct SessionConfig {
     pub credentials: Option<Credentials>,
 }
 
-/// What has happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SessionEvent {
-    /// The camera has described its tracks.
-    Described {
-        /// The description as it came, bytes that are not UTF-8 replaced.
-        sdp: String,
-    },
-    /// A track is not recorded.
-    TrackIgnored {
-        /// Video or audio.
-        kind: TrackKind,
-        /// Its codec's name in SDP.
-        codec: String,
-        /// Why.
-        reason: IgnoreReason,
-    },
-    /// The camera sends. Packets may have come before.
-    Playing {
-        /// What it sends: video first, then audio.
-        tracks: Vec<PlayingTrack>,
-    },
-    /// The camera is elsewhere: close the connection, open one to [`Session::address`], then
-    /// call [`Session::connected`].
-    Redirected,
-}
-
-/// Why a track is not recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IgnoreReason {
-    /// Neither H.264 nor AAC.
-    Codec,
-    /// One of its kind is recorded already.
-    Further,
-    /// The camera refused SETUP with this status code.
-    Refused(u16),
-}
-
-/// A track that the camera sends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlayingTrack {
-    /// Video or audio.
-    pub kind: TrackKind,
-    /// H.264 or AAC.
-    pub codec: TrackCodec,
-    /// Interleaved channel of RTP.
-    pub rtp_channel: u8,
-    /// Interleaved channel of RTCP.
-    pub rtcp_channel: u8,
-    /// RTP payload type.
-    pub payload_type: u8,
-    /// RTP ticks a second.
-    pub clock_rate: u32,
-    /// Synchronization source, where the camera names it. Some name a wrong one.
-    pub ssrc: Option<u32>,
-    /// Where playing begins, where the camera says so.
-    pub rtp_info: RtpInfo,
-}
-
 /// One session. After an error, or [`Self::teardown`], it is over.
 pub struct Session {
     address: CameraAddress,
@@ -132,7 +73,7 @@ pub struct Session {
     aggregate: Url,
     /// Tracks to set up.
     chosen: Vec<MediaTrack>,
-    /// Tracks set up; the URL of each.
+    /// Tracks set up, and what the description says of each.
     tracks: Vec<(PlayingTrack, MediaTrack)>,
     header: Option<SessionHeader>,
     redirects: u8,
@@ -167,6 +108,8 @@ impl Session {
 
     /// The connection stands.
     pub fn connected(&mut self, now: Instant) {
+        // What is left was meant for the connection before a redirection.
+        self.transmit.clear();
         self.state = State::SettingUp;
         self.send(now, Step::Options, self.authenticator.first_attempt());
     }
@@ -206,13 +149,9 @@ impl Session {
         } else {
             501
         };
-        let public = ANSWERED.join(", ");
-        let headers: &[(&str, &str)] = match method.as_str() {
-            "OPTIONS" => &[("Public", &public), ("User-Agent", USER_AGENT)],
-            _ => &[("User-Agent", USER_AGENT)],
-        };
+        let public = (method == "OPTIONS").then(|| ANSWERED.join(", "));
         self.transmit
-            .push_back(message::response(request, status, headers));
+            .push_back(message::response(request, status, public.as_deref()));
         let result = match (method.as_str(), request.header("Location")) {
             ("TEARDOWN", _) => Err(SessionError::Ended),
             ("REDIRECT", Some(location)) => self.redirect(location),
@@ -512,56 +451,5 @@ enum State {
     Over,
 }
 
-/// The request under way.
-#[derive(Debug)]
-struct Pending {
-    cseq: u32,
-    step: Step,
-    attempt: Attempt,
-    deadline: Instant,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Options,
-    Describe,
-    /// Of the chosen track with this index.
-    Setup(usize),
-    Play,
-    KeepAlive(&'static str),
-    Teardown,
-}
-
-impl Step {
-    fn method(self) -> &'static str {
-        match self {
-            Self::Options => "OPTIONS",
-            Self::Describe => "DESCRIBE",
-            Self::Setup(_) => "SETUP",
-            Self::Play => "PLAY",
-            Self::KeepAlive(method) => method,
-            Self::Teardown => "TEARDOWN",
-        }
-    }
-
-    fn header(self) -> Option<(&'static str, &'static str)> {
-        match self {
-            Self::Describe => Some(("Accept", "application/sdp")),
-            Self::Play => Some(("Range", "npt=0.000-")),
-            _ => None,
-        }
-    }
-
-    fn transport(self) -> Option<String> {
-        let Self::Setup(i) = self else {
-            return None;
-        };
-        let (rtp, rtcp) = channels(i);
-        Some(format!("RTP/AVP/TCP;unicast;interleaved={rtp}-{rtcp}"))
-    }
-}
-
-/// The channels that are asked for; there are two tracks at most.
-fn channels(track: usize) -> (u8, u8) {
-    if track == 0 { (0, 1) } else { (2, 3) }
-}
+#[cfg(test)]
+mod tests;
