@@ -245,8 +245,8 @@ mod tests {
             let mut w = BoxWriter::new(&mut out);
             runs(&mut w, values.iter().copied()).unwrap();
             let len = w.position();
-            let found: Vec<_> = out[..len].as_chunks().0.iter().copied().collect();
-            let found: Vec<_> = found.into_iter().map(u32::from_be_bytes).collect();
+            let words = out[..len].as_chunks().0.iter();
+            let found: Vec<_> = words.map(|word| u32::from_be_bytes(*word)).collect();
             assert_eq!(found, expected, "{values:?}");
         }
     }
