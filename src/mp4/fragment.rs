@@ -8,6 +8,9 @@
 //!
 //! What all samples of a run share is said once: the duration in `tfhd`, and the flags in
 //! `trex`, where only the first sample differs from them in nearly every run.
+//!
+//! Composition offsets may be negative, but a recorder should decode early enough that none is:
+//! in a fragmented file ffmpeg 5.1 moves the whole track by the largest negative offset.
 
 use core::fmt;
 

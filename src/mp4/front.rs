@@ -307,3 +307,346 @@ fn seconds_since_1904(at: UtcMillis) -> u64 {
     let seconds = at.0.div_euclid(1000).saturating_add(SECONDS_1904_TO_1970);
     u64::try_from(seconds).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::FRAGMENT_SAMPLES_MAX;
+    use crate::media::{AudioDescription, ParameterSets, Sample, VideoDescription};
+    use crate::mp4::boxes::Boxes;
+    use crate::mp4::fragment::{TrackRun, write_moof};
+    use crate::mp4::init::write_init;
+    use crate::time::TIMESCALE;
+
+    const TIMES: FrontTimes = FrontTimes {
+        start: Ticks(100_000),
+        end: Ticks(140_000),
+        creation: UtcMillis(1999),
+    };
+
+    /// An init segment with both tracks.
+    fn init() -> Vec<u8> {
+        let mut sets = ParameterSets::default();
+        let sps = heapless::Vec::from_slice(&[0x67, 66, 0xC0, 30, 0xDA]);
+        sets.sps.push(sps.unwrap()).unwrap();
+        let pps = heapless::Vec::from_slice(&[0x68, 0xEE]);
+        sets.pps.push(pps.unwrap()).unwrap();
+        let video = VideoDescription {
+            sets,
+            width: 640,
+            height: 360,
+            pixel_aspect: (1, 1),
+            reorder_depth: 0,
+        };
+        let audio = AudioDescription {
+            config: heapless::Vec::from_slice(&[0x11, 0x90]).unwrap(),
+            sample_rate: 48_000,
+            channels: 2,
+            frame_length: 1024,
+        };
+        let mut out = [0; INIT_SEGMENT_MAX];
+        let len = write_init(&mut out, Some(&video), Some(&audio)).unwrap();
+        out[..len].to_vec()
+    }
+
+    fn sample(size: u32, duration: u32, composition_offset: i32, sync: bool) -> Sample {
+        Sample {
+            size,
+            duration,
+            composition_offset,
+            sync,
+        }
+    }
+
+    /// Decoding time of the first, and the samples.
+    type Run<'a> = (u64, &'a [Sample]);
+
+    fn head(video: Run<'_>, audio: Run<'_>) -> Vec<u8> {
+        let run = |track, (at, samples)| TrackRun {
+            track,
+            base_decode_time: Ticks(at),
+            samples,
+        };
+        let runs = [run(TrackKind::Video, video), run(TrackKind::Audio, audio)];
+        let mut out = vec![0; 32 * 1024];
+        let len = write_moof(&mut out, 1, &runs).unwrap();
+        out.truncate(len);
+        out
+    }
+
+    /// The payload of the box at the end of `path` in the `trak` with this number.
+    fn table<'a>(front: &'a [u8], trak: usize, path: &[&[u8; 4]]) -> Option<&'a [u8]> {
+        let moov = Boxes::new(front).find_box(b"moov").unwrap();
+        let traks = moov.children().map(Result::unwrap);
+        let mut found = traks.filter(|found| found.kind == *b"trak").nth(trak)?;
+        for kind in path {
+            found = found.children().find_box(kind).ok()?;
+        }
+        Some(found.payload())
+    }
+
+    fn stbl<'a>(front: &'a [u8], trak: usize, kind: &[u8; 4]) -> Option<&'a [u8]> {
+        table(front, trak, &[b"mdia", b"minf", b"stbl", kind])
+    }
+
+    fn words(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    /// Two fragments with a hole of 10,000 ticks in the video between them; and their heads'
+    /// lengths.
+    fn build(builder: &mut FrontBuilder, init: &[u8]) -> (Vec<u8>, [u32; 2]) {
+        let video = [
+            sample(900, 3600, 3600, true),
+            sample(80, 3600, 7200, false),
+            sample(70, 3600, 0, false),
+        ];
+        let audio = [sample(5, 1920, 0, true), sample(6, 1920, 0, true)];
+        let first = head((96_400, &video), (100_500, &audio));
+        let second = head((117_200, &video[..2]), (104_340, &audio[..1]));
+        builder.reset();
+        builder.add_fragment(1000, &first).unwrap();
+        builder.add_fragment(4096, &second).unwrap();
+        let front = builder.finish(init, TIMES, 8192).unwrap().to_vec();
+        let lengths = [first, second].map(|head| head.len().try_into().unwrap());
+        (front, lengths)
+    }
+
+    #[test]
+    fn the_tables_tell_every_sample() {
+        let init = init();
+        let (front, [first, second]) = build(&mut FrontBuilder::new(), &init);
+        let base = u32::try_from(front.len()).unwrap();
+        assert!(front.ends_with(b"\0\0\x20\x08mdat"));
+
+        #[rustfmt::skip]
+        let video: [(&[u8; 4], &[u32]); 6] = [
+            (b"stts", &[0, 4, 2, 3600, 1, 13_600, 1, 3600, 1, 15_600]),
+            (b"ctts", &[1 << 24, 5, 1, 3600, 1, 7200, 1, 0, 1, 3600, 1, 7200]),
+            (b"stss", &[0, 2, 1, 4]),
+            (b"stsc", &[0, 2, 1, 3, 1, 2, 2, 1]),
+            (b"stsz", &[0, 0, 5, 900, 80, 70, 900, 80]),
+            (b"stco", &[0, 2, base + 1000 + first, base + 4096 + second]),
+        ];
+        let (first, second) = (first + 900 + 80 + 70, second + 900 + 80);
+        let audio: [(&[u8; 4], &[u32]); 4] = [
+            (b"stts", &[0, 1, 3, 1920]),
+            (b"stsc", &[0, 2, 1, 2, 1, 2, 1, 1]),
+            (b"stsz", &[0, 0, 3, 5, 6, 5]),
+            (b"stco", &[0, 2, base + 1000 + first, base + 4096 + second]),
+        ];
+        for (trak, tables) in [&video[..], &audio].into_iter().enumerate() {
+            for (kind, expected) in tables {
+                let found = stbl(&front, trak, kind).unwrap();
+                assert_eq!(found, words(expected), "{}", kind.escape_ascii());
+            }
+        }
+        assert_eq!(stbl(&front, 1, b"ctts"), None);
+        assert_eq!(stbl(&front, 1, b"stss"), None);
+        for (trak, kind) in [TrackKind::Video, TrackKind::Audio].into_iter().enumerate() {
+            let stsd = read_init_track(&init, kind).unwrap().stsd;
+            assert_eq!(stbl(&front, trak, b"stsd").unwrap(), &stsd[8..]);
+        }
+    }
+
+    #[test]
+    fn edits_and_durations_are_exact() {
+        let (front, _) = build(&mut FrontBuilder::new(), &init());
+        let created = 2_082_844_801;
+        let moov = Boxes::new(&front).find_box(b"moov").unwrap();
+        let mvhd = moov.children().find_box(b"mvhd").unwrap().payload();
+        let expected = words(&[1 << 24, 0, created, 0, created, TIMESCALE, 0, 40_000]);
+        assert!(mvhd.starts_with(&expected), "{mvhd:?}");
+        let unit = 0x0001_0000;
+        let rows = [
+            (40_000, 40_000, vec![1 << 24, 1, 0, 40_000, 0, 3600, unit]),
+            (
+                500 + 5760,
+                5760,
+                vec![
+                    1 << 24,
+                    2,
+                    0,
+                    500,
+                    u32::MAX,
+                    u32::MAX,
+                    unit,
+                    0,
+                    5760,
+                    0,
+                    0,
+                    unit,
+                ],
+            ),
+        ];
+        for (trak, (shown, media, elst)) in rows.into_iter().enumerate() {
+            let tkhd = table(&front, trak, &[b"tkhd"]).unwrap();
+            assert_eq!(tkhd[28..36], words(&[0, shown]));
+            let mdhd = table(&front, trak, &[b"mdia", b"mdhd"]).unwrap();
+            assert_eq!(mdhd[20..32], words(&[TIMESCALE, 0, media]));
+            let found = table(&front, trak, &[b"edts", b"elst"]).unwrap();
+            assert_eq!(found, words(&elst));
+        }
+    }
+
+    #[test]
+    fn audio_is_trimmed_to_the_video() {
+        let init = init();
+        let video = [sample(1, 40_000, 0, true)];
+        let audio = [sample(1, 30_000, 0, true), sample(1, 30_000, 0, true)];
+        // First audio sample; then where it begins, what is left out, what is shown.
+        for (at, edit) in [
+            (90_000, Some((0, 10_000, 40_000))),
+            (100_000, Some((0, 0, 40_000))),
+            (70_000, Some((0, 30_000, 30_000))),
+            (130_000, Some((30_000, 0, 10_000))),
+            (140_000, None),
+            (40_000, None),
+        ] {
+            let mut builder = FrontBuilder::new();
+            let head = head((100_000, &video), (at, &audio));
+            builder.add_fragment(1000, &head).unwrap();
+            let front = builder.finish(&init, TIMES, 8192).unwrap();
+            let elst = table(front, 1, &[b"edts", b"elst"]);
+            let expected = edit.map(|(empty, media_time, shown)| {
+                let unit = 0x0001_0000;
+                let last = [0, shown, 0, media_time, unit];
+                match empty {
+                    0 => words(&[&[1 << 24, 1], &last[..]].concat()),
+                    _ => words(
+                        &[&[1 << 24, 2, 0, empty, u32::MAX, u32::MAX, unit], &last[..]].concat(),
+                    ),
+                }
+            });
+            assert_eq!(elst.map(<[u8]>::to_vec), expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_track_alone_ends_where_the_segment_does() {
+        let init = init();
+        let audio = [sample(5, 1920, 0, true)];
+        let mut builder = FrontBuilder::new();
+        builder
+            .add_fragment(1000, &head((0, &[]), (100_000, &audio)))
+            .unwrap();
+        let front = builder.finish(&init, TIMES, 8192).unwrap();
+        assert_eq!(stbl(front, 0, b"stts").unwrap(), words(&[0, 1, 1, 40_000]));
+        assert_eq!(table(front, 1, &[b"tkhd"]), None);
+
+        // A segment that continues its predecessor has no sync sample.
+        let video = [sample(5, 1920, 0, false)];
+        builder.reset();
+        builder
+            .add_fragment(1000, &head((100_000, &video), (0, &[])))
+            .unwrap();
+        let front = builder.finish(&init, TIMES, 8192).unwrap();
+        assert_eq!(stbl(front, 0, b"stss").unwrap(), words(&[0, 0]));
+    }
+
+    #[test]
+    fn the_same_segment_gives_the_same_bytes() {
+        let init = init();
+        let mut builder = FrontBuilder::new();
+        let once = build(&mut builder, &init);
+        assert_eq!(build(&mut builder, &init), once);
+        assert_eq!(build(&mut FrontBuilder::new(), &init), once);
+    }
+
+    #[test]
+    fn the_fullest_segment_fits_and_takes_no_more_memory() {
+        let init = init();
+        let mut builder = FrontBuilder::new();
+        let memory =
+            |builder: &FrontBuilder| [&builder.video, &builder.audio].map(SampleTable::capacity);
+        let before = memory(&builder);
+        // No two neighbours alike, in fragments of 1 and 2 samples.
+        let samples: Vec<_> = (0..3)
+            .map(|i| sample(1, 1 + i % 2, 1 + i.cast_signed() % 2, i % 2 == 0))
+            .collect();
+        let (mut left, mut at) = (SEGMENT_SAMPLES_MAX, 100_000);
+        while left > 0 {
+            let run = &samples[..(1 + left % 2).min(left)];
+            builder
+                .add_fragment(at, &head((at, run), (at, run)))
+                .unwrap();
+            left -= run.len();
+            at += 4;
+        }
+        let one = (at, &samples[..1]);
+        assert_eq!(
+            builder.add_fragment(at, &head((0, &[]), one)),
+            Err(FrontError::TooManySamples {
+                at,
+                track: TrackKind::Audio
+            })
+        );
+        assert!(builder.finish(&init, TIMES, 1 << 30).is_ok());
+        assert_eq!(memory(&builder), before);
+    }
+
+    #[test]
+    fn what_is_no_segment_is_refused() {
+        let init = init();
+        let video = [sample(1, 10, 0, true), sample(1, 10, 0, true)];
+        let mut builder = FrontBuilder::new();
+        assert_eq!(builder.finish(&init, TIMES, 0), Err(FrontError::Empty));
+        let good = head((100_000, &video), (0, &[]));
+        assert!(matches!(
+            builder.add_fragment(7, &good[1..]),
+            Err(FrontError::Fragment { at: 7, .. })
+        ));
+        assert_eq!(
+            builder.add_fragment(u64::from(u32::MAX), &good),
+            Err(FrontError::TooLarge)
+        );
+        builder.add_fragment(7, &good).unwrap();
+        for at in [100_009, 100_011 + u64::from(u32::MAX)] {
+            assert_eq!(
+                builder.add_fragment(8, &head((at, &video), (0, &[]))),
+                Err(FrontError::Time {
+                    at: 8,
+                    track: TrackKind::Video
+                })
+            );
+        }
+        let finish = |builder: &mut FrontBuilder, init: &[u8], bytes| {
+            builder.finish(init, TIMES, bytes).map(<[u8]>::len)
+        };
+        for bytes in [u64::MAX, u64::from(u32::MAX), u64::from(u32::MAX) - 100] {
+            let error = finish(&mut builder, &init, bytes);
+            assert_eq!(error, Err(FrontError::TooLarge));
+        }
+        for len in 0..init.len() {
+            let result = finish(&mut builder, &init[..len], 8192);
+            assert!(
+                result.is_ok() || matches!(result, Err(FrontError::Init(_))),
+                "{len}"
+            );
+        }
+        let early = FrontTimes {
+            end: Ticks(100_000),
+            ..TIMES
+        };
+        assert_eq!(builder.finish(&init, early, 0), Err(FrontError::Empty));
+    }
+
+    #[test]
+    fn times_at_the_edge_of_64_bits_are_no_panic() {
+        let samples = [sample(1, u32::MAX, i32::MIN, true); FRAGMENT_SAMPLES_MAX];
+        let mut builder = FrontBuilder::new();
+        for at in [0, u64::MAX - 1, 1 << 63] {
+            builder.reset();
+            let added = builder.add_fragment(0, &head((at, &samples), (at, &samples)));
+            if added.is_ok() {
+                let times = FrontTimes {
+                    end: Ticks(u64::MAX),
+                    ..TIMES
+                };
+                assert!(builder.finish(&init(), times, 8192).is_ok());
+            } else {
+                assert_eq!(at, u64::MAX - 1);
+            }
+        }
+    }
+}

@@ -190,7 +190,10 @@ pub(super) fn mp4a(w: &mut BoxWriter<'_>, audio: &AudioDescription) -> Result<()
 const AUDIO_CONFIG_MAX: usize = 64;
 
 /// `ES_Descriptor` (ISO/IEC 14496-1 section 7.2.6.5) of an AAC track.
-fn es_descriptor(w: &mut BoxWriter<'_>, config: &heapless::Vec<u8, 64>) -> Result<(), Full> {
+fn es_descriptor(
+    w: &mut BoxWriter<'_>,
+    config: &heapless::Vec<u8, AUDIO_CONFIG_MAX>,
+) -> Result<(), Full> {
     const _: () = assert!(3 + 2 + 13 + 2 + AUDIO_CONFIG_MAX + 3 < 0x80);
     let len = u8::try_from(config.len()).map_err(|_| Full { at: w.position() })?;
     w.bytes(&[3, 3 + 2 + 13 + 2 + len + 3, 0, 0, 0])?;

@@ -56,6 +56,12 @@ impl SampleTable {
         self.samples.is_empty()
     }
 
+    /// Room for samples and for chunks, which never grows.
+    #[cfg(test)]
+    pub(super) const fn capacity(&self) -> (usize, usize) {
+        (self.samples.capacity(), self.chunks.capacity())
+    }
+
     /// Decoding time of the first sample.
     pub(super) const fn first(&self) -> u64 {
         self.first
@@ -219,4 +225,29 @@ fn counted(
 /// The length of a table, of at most [`SEGMENT_SAMPLES_MAX`] entries.
 fn length<T>(w: &BoxWriter<'_>, table: &[T]) -> Result<u32, Full> {
     u32::try_from(table.len()).map_err(|_| Full { at: w.position() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_neighbours_are_one_run() {
+        let cases: [(&[u32], &[u32]); 5] = [
+            (&[], &[0]),
+            (&[7], &[1, 1, 7]),
+            (&[0, 0], &[1, 2, 0]),
+            (&[7, 7, 0, 7], &[3, 2, 7, 1, 0, 1, 7]),
+            (&[1, 2, 2, 2], &[2, 1, 1, 3, 2]),
+        ];
+        for (values, expected) in cases {
+            let mut out = [0; 64];
+            let mut w = BoxWriter::new(&mut out);
+            runs(&mut w, values.iter().copied()).unwrap();
+            let len = w.position();
+            let words = out[..len].as_chunks().0.iter();
+            let found: Vec<_> = words.map(|word| u32::from_be_bytes(*word)).collect();
+            assert_eq!(found, expected, "{values:?}");
+        }
+    }
 }
