@@ -291,12 +291,15 @@ class Court:
         ends = {}
         for packet in probed["packets"]:
             stream = packet["stream_index"]
-            if "dts" not in packet or "duration" not in packet:
+            if "dts" not in packet:
                 self.fault(where, f"stream {stream}: a packet without a time")
                 continue
             if stream in ends and abs(packet["dts"] - ends[stream]) > 1:
                 self.fault(where, f"stream {stream}: dts {packet['dts']} after {ends[stream]}")
-            ends[stream] = packet["dts"] + packet["duration"]
+            ends.pop(stream, None)
+            # ffmpeg does not know the duration of a fragmented stream's first packet.
+            if "duration" in packet:
+                ends[stream] = packet["dts"] + packet["duration"]
 
     def decode(self, where, path, pictures):
         """ffmpeg decodes all of it, says nothing, and gives as many pictures as samples."""
@@ -390,9 +393,11 @@ class Court:
 
     def inside(self, timeline):
         """The inside faces of each run, joined, are one clean fragmented MP4."""
-        if not self.players:
-            return
         for number, run_of in enumerate(timeline.runs()):
+            for before, after in zip(run_of, run_of[1:]):
+                self._seam(before, after)
+            if not self.players:
+                continue
             parts = [[run_of[0]]]
             for one in run_of[1:]:
                 same = one.metadata["initid"] == parts[-1][0].metadata["initid"]
@@ -400,6 +405,15 @@ class Court:
             for part, those in enumerate(parts):
                 path = self.folder / f"{timeline.asset.replace('/', '_')}.{number}.{part}.inside.mp4"
                 self._joined(path, those)
+
+    def _seam(self, before, after):
+        """`tfdt` goes on over the seam, to the tick, in each track."""
+        for handler, samples in after.samples.items():
+            earlier = before.samples.get(handler)
+            if samples and earlier:
+                end = earlier[-1].dts + earlier[-1].duration
+                self.expect(samples[0].dts == end, after.name,
+                            f"{handler}: begins at tick {samples[0].dts} after {end}")
 
     def _joined(self, path, segments):
         offset, length = segments[0].init
