@@ -34,6 +34,9 @@ pub const VIDEO_CHAIN_BLOCKS: usize = (FRAGMENT_BYTES_MAX + ACCESS_UNIT_MAX) / B
 /// Blocks of an audio chain; 10 s of 256 kbit/s AAC are five.
 pub const AUDIO_CHAIN_BLOCKS: usize = 8;
 
+/// Blocks of a whole fragment's samples.
+pub const CHAIN_BLOCKS_MAX: usize = VIDEO_CHAIN_BLOCKS + AUDIO_CHAIN_BLOCKS;
+
 /// Fragments on their way at once, of all cameras: being filled, queued, or not yet synced.
 pub const FRAGMENTS_IN_FLIGHT: usize = 128;
 
@@ -88,4 +91,4 @@ const _: () = assert!(RTSP_HEAD_MAX + RTSP_BODY_MAX <= FRAMER_BUFFER);
 const _: () = assert!(RING_BYTES_MIN / 8 >= 2 * MIB);
 const _: () = assert!((POOL_BLOCKS * BLOCK_SIZE) as u64 <= 24 * MIB);
 const _: () = assert!(FRAGMENTS_IN_FLIGHT >= 4 * CAMERAS_MAX);
-const _: () = assert!(VIDEO_CHAIN_BLOCKS + AUDIO_CHAIN_BLOCKS + 2 <= POOL_BLOCKS);
+const _: () = assert!(CHAIN_BLOCKS_MAX + 2 <= POOL_BLOCKS);

@@ -95,6 +95,8 @@ pub struct Cache {
     pub unsent_segments: u64,
     pub unsent_bytes: u64,
     pub unsent_milliseconds: u64,
+    /// What is wrong with the card; empty if nothing is.
+    pub message: String,
     /// Start of the oldest segment not in the container, UTC; empty if all are.
     pub oldest_unsent: String,
 }
@@ -172,8 +174,10 @@ impl Status {
                 ),
                 length(camera.uploaded.milliseconds),
             );
-            if !camera.message.is_empty() {
-                text += &format!("    {}\n", camera.message);
+            for message in [&camera.message, &cache.message] {
+                if !message.is_empty() {
+                    text += &format!("    {message}\n");
+                }
             }
         }
         text

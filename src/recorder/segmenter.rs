@@ -796,7 +796,7 @@ mod tests {
         for i in 1..=26 {
             bench.picture(900_000 + i * PICTURE, i == 25, 1000).unwrap();
         }
-        assert!(bench.open, "the first segment waits");
+        assert!(bench.segments.is_empty(), "the first segment waits");
         let due = bench.segmenter.poll_timeout().unwrap();
         bench.segmenter.handle_timeout(due, &mut bench.pool);
         bench.drain();

@@ -1,0 +1,75 @@
+//! What the threads know of one another: the rings' positions, the bell that wakes the upload
+//! thread, and the state that is published.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::ring_files::Geometry;
+use crate::ring::ring::RingView;
+use crate::status::Status;
+
+/// Index of a ring; the same in all threads, for the life of the process.
+pub type RingId = usize;
+
+/// A ring as the upload thread sees it.
+#[derive(Clone, Debug)]
+pub struct SharedRing {
+    /// The camera's name.
+    pub name: String,
+    /// Its files.
+    pub folder: PathBuf,
+    /// How the run is laid over them.
+    pub geometry: Geometry,
+    /// Its positions, as of the last change.
+    pub view: RingView,
+}
+
+/// Shared by event loop, flash thread and upload thread. No lock is held over a read, a write
+/// or a wait for another.
+#[derive(Debug, Default)]
+pub struct Shared {
+    rings: Mutex<Vec<Option<SharedRing>>>,
+    bell: Condvar,
+    status: Mutex<Status>,
+    cancelled: AtomicBool,
+}
+
+impl Shared {
+    /// The rings; `None` while one is not open.
+    pub fn rings(&self) -> MutexGuard<'_, Vec<Option<SharedRing>>> {
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The published state.
+    pub fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the upload thread: there may be something to send, or other settings.
+    pub fn ring_bell(&self) {
+        self.bell.notify_all();
+    }
+
+    /// Waits for the bell, at most so long. It may have rung before: look first.
+    pub fn wait_for_bell(&self, at_most: Duration) {
+        let rings = self.rings();
+        drop(self.bell.wait_timeout(rings, at_most));
+    }
+
+    /// The segment in flight is about to be overwritten: its Put must end.
+    pub fn cancel_put(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+    }
+
+    /// A Put begins.
+    pub fn begin_put(&self) {
+        self.cancelled.store(false, Ordering::SeqCst);
+    }
+
+    /// The Put under way must end.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,355 @@
+//! The engine of one camera: received bytes in, requests and fragments out.
+//!
+//! Two verbs, no socket, no clock, no disk: [`Recorder::handle_input`] and
+//! [`Recorder::poll_output`]. After each input the caller polls until [`Output::Timeout`]; bytes
+//! are processed packet by packet while it polls, so that every queue stays short.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::media::{Loss, Media};
+use super::pool::Pool;
+use super::segmenter::{self, Cutting, Segmenter};
+use super::{Event, Reason, Stats};
+use crate::backoff::{Backoff, Random};
+use crate::gap::Cause;
+use crate::rtsp::framer::{Frame, Framer};
+use crate::rtsp::session::{Session, SessionConfig, SessionEvent};
+use crate::time::{Instant, Ticks};
+
+/// What the configuration says of one camera.
+#[derive(Clone, Debug)]
+pub struct RecorderConfig {
+    /// Where and as whom.
+    pub session: SessionConfig,
+    /// When to cut.
+    pub cutting: Cutting,
+    /// `state` is `Active`.
+    pub active: bool,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The connection asked for by [`Output::Connect`] is there.
+    Connected,
+    /// It could not be made, or it ended.
+    Disconnected(Reason),
+    /// Bytes came.
+    Received(&'a [u8]),
+    /// Time has passed.
+    Timeout,
+    /// Record no more: end the segment, say goodbye to the camera. For good.
+    Stop,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Connect to the camera.
+    Connect,
+    /// Close the connection.
+    Disconnect,
+    /// Send these bytes to the camera.
+    Send(Vec<u8>),
+    /// For the flash thread.
+    Segment(segmenter::Output),
+    /// Video is missing from here on: the flash thread notes it, should power fail meanwhile.
+    Away(Ticks, Cause),
+    /// For log, state and events.
+    Event(Event),
+    /// Nothing more: come back with [`Input::Timeout`] at this time, or earlier with another.
+    Timeout(Instant),
+}
+
+/// One camera's recorder.
+#[derive(Debug)]
+pub struct Recorder {
+    config: RecorderConfig,
+    pool: Rc<RefCell<Pool>>,
+    now: Instant,
+    state: State,
+    framer: Framer,
+    segmenter: Segmenter,
+    backoff: Backoff,
+    random: Random,
+    output: std::collections::VecDeque<Output>,
+    stats: Stats,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not recording, until the next start.
+    Stopped,
+    /// Between two attempts.
+    Waiting { until: Instant },
+    /// [`Output::Connect`] was given.
+    Connecting,
+    /// The session is being set up, or plays.
+    Connected { session: Box<Session>, media: Option<Box<Media>>, heard: Instant },
+}
+
+/// A camera that sends nothing for so long is reconnected.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Nothing to wait for: the caller comes back by itself.
+const IDLE: Duration = Duration::from_secs(3600);
+
+impl Recorder {
+    /// A recorder that connects at its first input. What is missing before the first picture
+    /// has cause `cause`.
+    pub fn new(
+        config: RecorderConfig,
+        pool: Rc<RefCell<Pool>>,
+        now: Instant,
+        cause: Cause,
+        seed: u64,
+    ) -> Self {
+        let state = if config.active { State::Waiting { until: now } } else { State::Stopped };
+        let mut segmenter = Segmenter::new(config.cutting, cause);
+        if !config.active {
+            segmenter.lose(now.ticks(), Cause::Inactive);
+        }
+        Self {
+            segmenter,
+            config,
+            pool,
+            now,
+            state,
+            framer: Framer::new(),
+            backoff: Backoff::camera(),
+            random: Random::new(seed),
+            output: std::collections::VecDeque::with_capacity(8),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes one input in. Poll all outputs before the next.
+    pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        self.now = now;
+        match input {
+            Input::Connected => self.connected(),
+            Input::Disconnected(reason) => self.disconnected(reason),
+            Input::Received(data) => self.received(data),
+            Input::Timeout => self.timeout(),
+            Input::Stop => self.stop(),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Output {
+        loop {
+            if let Some(output) = self.segmenter.poll_output() {
+                return Output::Segment(output);
+            }
+            if let Some(output) = self.output.pop_front() {
+                return output;
+            }
+            if !self.advance() {
+                return Output::Timeout(self.deadline());
+            }
+        }
+    }
+
+    /// Applies a changed configuration. One that changes where the camera is found reconnects.
+    pub fn reconfigure(&mut self, now: Instant, config: RecorderConfig) {
+        self.now = now;
+        self.segmenter.set_cutting(config.cutting);
+        let moved = self.config.session != config.session;
+        let (was, is) = (self.config.active, config.active);
+        self.config = config;
+        match (was, is) {
+            (true, false) => {
+                self.leave(Cause::Inactive);
+                self.state = State::Stopped;
+                self.output.push_back(Output::Event(Event::Inactive));
+            }
+            (false, true) => {
+                self.backoff.reset();
+                self.state = State::Waiting { until: now };
+            }
+            (true, true) if moved => {
+                self.leave(Cause::Restarted);
+                self.backoff.reset();
+                self.state = State::Waiting { until: now };
+            }
+            _ => {}
+        }
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// One step: a transmission, an event, or one packet. False: nothing was left to do.
+    fn advance(&mut self) -> bool {
+        let State::Connected { session, media, heard } = &mut self.state else { return false };
+        if let Some(bytes) = session.poll_transmit() {
+            self.output.push_back(Output::Send(bytes));
+            return true;
+        }
+        if let Some(event) = session.poll_event() {
+            self.session_event(event);
+            return true;
+        }
+        let result = match self.framer.next() {
+            Ok(None) => return false,
+            Ok(Some(Frame::Interleaved { channel, data })) => {
+                self.stats.packets += 1;
+                if let Some(media) = media {
+                    let pool = &mut self.pool.borrow_mut();
+                    let packet = media.packet(self.now, channel, data, &mut self.segmenter, pool);
+                    if packet.media {
+                        *heard = self.now;
+                    }
+                    self.stats.lost_packets += u64::from(packet.lost);
+                    if packet.recorded {
+                        self.backoff.reset();
+                    }
+                    if let Some(event) = packet.event {
+                        self.output.push_back(Output::Event(event));
+                    }
+                }
+                return true;
+            }
+            Ok(Some(Frame::Response(response))) => session.handle_response(self.now, response),
+            Ok(Some(Frame::Request(request))) => session.handle_request(self.now, &request),
+            Err(error) => {
+                self.lose(Reason::Framer(error));
+                return true;
+            }
+        };
+        if let Err(error) = result {
+            self.lose(Reason::Session(error));
+        }
+        true
+    }
+
+    fn connected(&mut self) {
+        self.framer.reset();
+        let mut session = Box::new(Session::new(self.config.session.clone()));
+        session.connected(self.now);
+        self.state = State::Connected { session, media: None, heard: self.now };
+        self.output.push_back(Output::Event(Event::Connected));
+    }
+
+    fn disconnected(&mut self, reason: Reason) {
+        if !matches!(self.state, State::Stopped | State::Waiting { .. }) {
+            self.lose(reason);
+        }
+    }
+
+    fn received(&mut self, data: &[u8]) {
+        self.stats.bytes += data.len() as u64;
+        if let State::Connected { media, heard, .. } = &mut self.state {
+            if media.is_none() {
+                *heard = self.now;
+            }
+            if self.framer.feed(data) < data.len() {
+                self.lose(Reason::Overrun);
+            }
+        }
+    }
+
+    fn timeout(&mut self) {
+        let pool = &mut self.pool.borrow_mut();
+        match &mut self.state {
+            State::Waiting { until } if *until <= self.now => {
+                self.state = State::Connecting;
+                self.output.push_back(Output::Connect);
+            }
+            State::Connected { heard, .. } if self.now.since(*heard) >= SILENCE => {
+                self.lose_with(pool, Reason::Silent);
+            }
+            State::Connected { session, .. } => {
+                if let Err(error) = session.handle_timeout(self.now) {
+                    self.lose_with(pool, Reason::Session(error));
+                }
+            }
+            _ => {}
+        }
+        self.segmenter.handle_timeout(self.now, pool);
+    }
+
+    fn stop(&mut self) {
+        self.leave(Cause::Restarted);
+        self.state = State::Stopped;
+    }
+
+    /// Ends the session, if there is one, by our own will.
+    fn leave(&mut self, cause: Cause) {
+        let pool = &mut self.pool.borrow_mut();
+        if let State::Connected { session, media, .. } = &mut self.state {
+            if let Some(media) = media {
+                media.finish(self.now, &mut self.segmenter, pool);
+            }
+            session.teardown(self.now);
+            while let Some(bytes) = session.poll_transmit() {
+                self.output.push_back(Output::Send(bytes));
+            }
+        }
+        if matches!(self.state, State::Connected { .. } | State::Connecting) {
+            self.output.push_back(Output::Disconnect);
+        }
+        self.away(pool, cause);
+    }
+
+    fn lose(&mut self, reason: Reason) {
+        let pool = self.pool.clone();
+        self.lose_with(&mut pool.borrow_mut(), reason);
+    }
+
+    /// The session broke: seal what is there, try again later.
+    fn lose_with(&mut self, pool: &mut Pool, reason: Reason) {
+        if let State::Connected { media: Some(media), .. } = &mut self.state {
+            media.finish(self.now, &mut self.segmenter, pool);
+            self.stats.reconnects += 1;
+        }
+        self.output.push_back(Output::Disconnect);
+        self.away(pool, Cause::CameraDisconnected);
+        let wait = self.backoff.failed(&mut self.random);
+        self.state = State::Waiting { until: self.now + wait };
+        self.output.push_back(Output::Event(Event::Lost { reason, wait }));
+    }
+
+    /// No video from here on.
+    fn away(&mut self, pool: &mut Pool, cause: Cause) {
+        self.segmenter.finish(pool);
+        let at = self.now.ticks();
+        self.segmenter.lose(at, cause);
+        self.output.push_back(Output::Away(at, cause));
+    }
+
+    fn session_event(&mut self, event: SessionEvent) {
+        let State::Connected { media, heard, .. } = &mut self.state else { return };
+        match event {
+            SessionEvent::Described { sdp } => {
+                self.output.push_back(Output::Event(Event::Described { sdp }));
+            }
+            SessionEvent::TrackIgnored { codec } => {
+                self.output.push_back(Output::Event(Event::TrackIgnored { codec }));
+            }
+            SessionEvent::Playing { tracks } => {
+                self.framer.set_channels(tracks.iter().flat_map(|t| [t.rtp_channel, t.rtcp_channel]));
+                let new = Media::new(&tracks, self.segmenter.end());
+                self.output.push_back(Output::Event(Event::Playing { tracks }));
+                *media = Some(Box::new(new));
+                *heard = self.now;
+            }
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let own = match &self.state {
+            State::Stopped | State::Connecting => self.now + IDLE,
+            State::Waiting { until } => *until,
+            State::Connected { session, heard, .. } => {
+                let silent = *heard + SILENCE;
+                session.poll_timeout().map_or(silent, |at| at.min(silent))
+            }
+        };
+        self.segmenter.poll_timeout().map_or(own, |at| at.min(own))
+    }
+}

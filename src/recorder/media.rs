@@ -1,0 +1,408 @@
+//! The media of one RTSP session: packets through depacketizers and timeline to the segmenter.
+
+use core::time::Duration;
+
+use super::decode_time::DecodeTime;
+use super::fragment::VideoSample;
+use super::pool::Pool;
+use super::segmenter::Segmenter;
+use super::{Event, Loss};
+use crate::gap::Cause;
+use crate::media::{AudioDescription, TrackKind, VideoDescription};
+use crate::rtp::h264::{self, AccessUnit, DepacketizeError};
+use crate::rtp::packet::Packet;
+use crate::rtp::rtcp::{self, RECEIVER_REPORT_LEN, Report, write_receiver_report};
+use crate::rtp::sequence::{Received, SequenceTracker};
+use crate::rtp::timeline::{Placed, Timeline};
+use crate::rtp::{AccessUnitBuffer, Full, aac, sps};
+use crate::rtsp::codec::TrackCodec;
+use crate::rtsp::session::PlayingTrack;
+use crate::time::{Instant, TIMESCALE, Ticks};
+
+/// What came of one interleaved packet.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// It was media of a track that is recorded.
+    pub media: bool,
+    /// Packets missing before it.
+    pub lost: u16,
+    /// A sample was recorded.
+    pub recorded: bool,
+    /// For log and state.
+    pub event: Option<Event>,
+}
+
+/// The tracks of a playing session.
+#[derive(Debug)]
+pub struct Media {
+    timeline: Timeline,
+    video: Option<Video>,
+    audio: Option<Audio>,
+    reported: Instant,
+}
+
+#[derive(Debug)]
+struct Video {
+    channels: Channels,
+    depacketizer: h264::Depacketizer,
+    decode_time: DecodeTime,
+    description: Option<VideoDescription>,
+    /// Pictures are dropped until the next sync sample.
+    broken: bool,
+    /// Why the access unit in progress cannot be whole.
+    trouble: Option<Loss>,
+}
+
+#[derive(Debug)]
+struct Audio {
+    channels: Channels,
+    depacketizer: aac::Depacketizer,
+    description: AudioDescription,
+}
+
+/// One track's packets.
+#[derive(Debug)]
+struct Channels {
+    rtp: u8,
+    rtcp: u8,
+    payload_type: u8,
+    ssrc: u32,
+    sequence: SequenceTracker,
+}
+
+/// Cameras that time out a session without receiver reports want one at least so often.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Our own source in receiver reports.
+const OWN_SSRC: u32 = 0x4356_5231;
+
+impl Media {
+    /// The tracks that play. No sample is placed before `not_before`.
+    pub fn new(tracks: &[PlayingTrack], not_before: Ticks) -> Self {
+        let mut media = Self {
+            timeline: Timeline::new(not_before, clock(tracks, TrackKind::Video), clock(tracks, TrackKind::Audio)),
+            video: None,
+            audio: None,
+            reported: Instant::START,
+        };
+        for track in tracks {
+            if let Some(rtptime) = track.rtp_info.rtptime {
+                media.timeline.rtp_info(track.kind, rtptime);
+            }
+            let channels = Channels::new(track);
+            match &track.codec {
+                TrackCodec::H264 { sets, .. } => media.video = Some(Video::new(channels, sets)),
+                TrackCodec::Aac {
+                    description,
+                    size_length,
+                    index_length,
+                    index_delta_length,
+                } => {
+                    media.audio = Some(Audio {
+                        channels,
+                        depacketizer: aac::Depacketizer::new(
+                            *size_length,
+                            *index_length,
+                            *index_delta_length,
+                            description.frame_length,
+                        ),
+                        description: description.clone(),
+                    });
+                }
+                TrackCodec::Unsupported { .. } => {}
+            }
+        }
+        media
+    }
+
+    /// Takes one interleaved packet in.
+    pub fn packet(
+        &mut self,
+        now: Instant,
+        channel: u8,
+        data: &[u8],
+        segmenter: &mut Segmenter,
+        pool: &mut Pool,
+    ) -> Outcome {
+        let video = self.video.as_ref().map(|video| &video.channels);
+        let audio = self.audio.as_ref().map(|audio| &audio.channels);
+        match (video, audio) {
+            (Some(video), _) if video.rtcp == channel => self.reports(TrackKind::Video, data),
+            (_, Some(audio)) if audio.rtcp == channel => self.reports(TrackKind::Audio, data),
+            (Some(video), _) if video.rtp == channel => {
+                return self.video_packet(now, data, segmenter, pool);
+            }
+            (_, Some(audio)) if audio.rtp == channel => {
+                return self.audio_packet(now, data, segmenter, pool);
+            }
+            _ => {}
+        }
+        Outcome::default()
+    }
+
+    /// The session ends: the access unit in progress is complete, if it is whole.
+    pub fn finish(&mut self, now: Instant, segmenter: &mut Segmenter, pool: &mut Pool) {
+        self.complete_picture(now, segmenter, pool, &mut Outcome::default());
+    }
+
+    /// A receiver report for each track, when one is due: interleaved packets to be sent.
+    pub fn poll_reports(&mut self, now: Instant) -> Option<Vec<u8>> {
+        if now.since(self.reported) < REPORT_INTERVAL {
+            return None;
+        }
+        self.reported = now;
+        let video = self.video.as_mut().map(|video| &mut video.channels);
+        let audio = self.audio.as_mut().map(|audio| &mut audio.channels);
+        let packets: Vec<u8> =
+            [video, audio].into_iter().flatten().flat_map(Channels::report).collect();
+        (!packets.is_empty()).then_some(packets)
+    }
+
+    fn reports(&mut self, track: TrackKind, data: &[u8]) {
+        for report in rtcp::reports(data) {
+            if let Report::Sender(report) = report {
+                self.timeline.sender_report(track, report.ntp, report.rtp);
+            }
+        }
+    }
+
+    fn video_packet(
+        &mut self,
+        now: Instant,
+        data: &[u8],
+        segmenter: &mut Segmenter,
+        pool: &mut Pool,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        let Some(video) = &mut self.video else { return outcome };
+        let Some((packet, lost)) = video.channels.receive(data) else { return outcome };
+        outcome.media = true;
+        if let Some(lost) = lost {
+            outcome.lost = lost;
+            video.depacketizer.packets_lost();
+        }
+        if video.depacketizer.starts_access_unit(&packet) {
+            self.complete_picture(now, segmenter, pool, &mut outcome);
+        }
+        let Some(video) = &mut self.video else { return outcome };
+        let pushed = match segmenter.access_unit(pool) {
+            Ok(mut buffer) => video.depacketizer.push(&packet, &mut buffer),
+            Err(Full) => video.depacketizer.push(&packet, &mut Nowhere),
+        };
+        match pushed {
+            Ok(()) => {}
+            Err(DepacketizeError::Full) => video.trouble = Some(Loss::Overload),
+            Err(_) => video.trouble = Some(Loss::Packets),
+        }
+        outcome
+    }
+
+    /// The access unit in progress, if there is one, becomes a sample or a loss.
+    fn complete_picture(
+        &mut self,
+        now: Instant,
+        segmenter: &mut Segmenter,
+        pool: &mut Pool,
+        outcome: &mut Outcome,
+    ) {
+        let Some(video) = &mut self.video else { return };
+        let unit = match segmenter.access_unit(pool) {
+            Ok(mut buffer) => video.depacketizer.take(&mut buffer),
+            Err(Full) => video.depacketizer.take(&mut Nowhere),
+        };
+        let Some(unit) = unit else { return };
+        let trouble = video.trouble.take();
+        let result = if unit.damaged || (unit.preceded_by_loss && !unit.sync) {
+            Err(trouble.unwrap_or(Loss::Packets))
+        } else {
+            self.record_picture(now, segmenter, pool, unit, outcome)
+        };
+        if let Err(loss) = result {
+            self.lose_picture(now, segmenter, pool, loss, outcome);
+        }
+    }
+
+    fn record_picture(
+        &mut self,
+        now: Instant,
+        segmenter: &mut Segmenter,
+        pool: &mut Pool,
+        unit: AccessUnit,
+        outcome: &mut Outcome,
+    ) -> Result<(), Loss> {
+        let audio = self.audio.as_ref().map(|audio| &audio.description);
+        let Some(video) = &mut self.video else { return Ok(()) };
+        // Later pictures refer to the lost one; what nobody refers to could be kept, but would
+        // be shown at a wrong distance from its neighbours.
+        if (video.broken || video.description.is_none()) && !unit.sync {
+            segmenter.drop_access_unit(pool);
+            return Ok(());
+        }
+        if unit.new_parameters || video.description.is_none() {
+            let sets = video.depacketizer.parameters().ok_or(Loss::Parameters)?;
+            let description = sps::describe(sets).map_err(|_| Loss::Parameters)?;
+            let depth = description.reorder_depth;
+            if video.decode_time.depth() < depth {
+                video.decode_time = DecodeTime::new(depth);
+            }
+            outcome.event = Some(Event::Recording { size: (description.width, description.height) });
+            segmenter.set_tracks(Some(description.clone()), audio.cloned());
+            video.description = Some(description);
+        }
+        let pts = match self.timeline.place(now, TrackKind::Video, unit.timestamp) {
+            Placed::At(pts) => pts,
+            Placed::Jump => {
+                self.timeline.reanchor(segmenter.end());
+                return Err(Loss::Jump);
+            }
+        };
+        if video.broken {
+            video.decode_time.restart();
+            video.broken = false;
+        }
+        let dts = match video.decode_time.place(pts, segmenter.picture_length()) {
+            Ok(dts) => dts,
+            Err(_) => {
+                video.decode_time = DecodeTime::new(video.decode_time.depth() + 1);
+                return Err(Loss::Order);
+            }
+        };
+        let sample = VideoSample { pts, dts, rtp: unit.timestamp, sync: unit.sync };
+        segmenter.video(now, pool, sample).map_err(|Full| Loss::Overload)?;
+        outcome.recorded = true;
+        Ok(())
+    }
+
+    fn lose_picture(
+        &mut self,
+        now: Instant,
+        segmenter: &mut Segmenter,
+        pool: &mut Pool,
+        loss: Loss,
+        outcome: &mut Outcome,
+    ) {
+        segmenter.drop_access_unit(pool);
+        let Some(video) = &mut self.video else { return };
+        if !video.broken {
+            video.broken = true;
+            outcome.event = Some(Event::MediaLost(loss));
+            segmenter.lose(now.ticks(), loss.cause());
+        }
+    }
+
+    fn audio_packet(
+        &mut self,
+        now: Instant,
+        data: &[u8],
+        segmenter: &mut Segmenter,
+        pool: &mut Pool,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        let Some(audio) = &mut self.audio else { return outcome };
+        let Some((packet, lost)) = audio.channels.receive(data) else { return outcome };
+        outcome.lost = lost.unwrap_or_default();
+        outcome.media = self.video.is_none();
+        if self.video.is_none() {
+            segmenter.set_tracks(None, Some(audio.description.clone()));
+        }
+        let length = u64::from(audio.description.frame_length) * u64::from(TIMESCALE);
+        let length = Ticks(length / u64::from(audio.description.sample_rate.max(1)));
+        let timeline = &mut self.timeline;
+        let mut recorded = false;
+        let mut place = |frame: aac::AudioFrame<'_>| {
+            match timeline.place(now, TrackKind::Audio, frame.timestamp) {
+                Placed::At(at) => {
+                    recorded |= segmenter.audio(now, pool, at, length, frame.data).is_ok();
+                }
+                Placed::Jump => timeline.reanchor(segmenter.end()),
+            }
+        };
+        // A frame that makes no sense is left out; the next has its own place on the timeline.
+        let _damaged = audio.depacketizer.push(&packet, lost.is_some(), &mut place).is_err();
+        outcome.recorded = recorded && self.video.is_none();
+        outcome
+    }
+}
+
+impl Video {
+    fn new(channels: Channels, sets: &crate::media::ParameterSets) -> Self {
+        Self {
+            channels,
+            depacketizer: h264::Depacketizer::new(sets),
+            decode_time: DecodeTime::new(0),
+            description: None,
+            broken: false,
+            trouble: None,
+        }
+    }
+}
+
+impl Channels {
+    fn new(track: &PlayingTrack) -> Self {
+        Self {
+            rtp: track.rtp_channel,
+            rtcp: track.rtcp_channel,
+            payload_type: track.payload_type,
+            ssrc: 0,
+            sequence: SequenceTracker::default(),
+        }
+    }
+
+    /// The packet, if it is this track's, and how many are missing before it, if any.
+    fn receive<'a>(&mut self, data: &'a [u8]) -> Option<(Packet<'a>, Option<u16>)> {
+        let packet = Packet::parse(data).ok()?;
+        if packet.payload_type != self.payload_type {
+            return None;
+        }
+        self.ssrc = packet.ssrc;
+        match self.sequence.receive(packet.ssrc, packet.sequence) {
+            Received::InOrder => Some((packet, None)),
+            Received::Lost(lost) => Some((packet, Some(lost))),
+            Received::Restarted => Some((packet, Some(0))),
+            Received::Duplicate | Received::Late => None,
+        }
+    }
+
+    /// An interleaved receiver report on this track.
+    fn report(&mut self) -> Vec<u8> {
+        let mut report = [0; RECEIVER_REPORT_LEN];
+        let reception = self.sequence.report();
+        let len = write_receiver_report(&mut report, OWN_SSRC, self.ssrc, reception);
+        let size = u16::try_from(len).unwrap_or_default().to_be_bytes();
+        let mut packet = vec![b'$', self.rtcp, size[0], size[1]];
+        packet.extend_from_slice(&report);
+        packet
+    }
+}
+
+/// The buffer while the pool is full: takes nothing.
+struct Nowhere;
+
+impl AccessUnitBuffer for Nowhere {
+    fn len(&self) -> usize {
+        0
+    }
+
+    fn append(&mut self, _: &[u8]) -> Result<(), Full> {
+        Err(Full)
+    }
+
+    fn overwrite(&mut self, _: usize, _: &[u8]) {}
+
+    fn truncate(&mut self, _: usize) {}
+}
+
+impl Loss {
+    /// Its cause in a gap.
+    const fn cause(self) -> Cause {
+        match self {
+            Self::Packets | Self::Order | Self::Jump => Cause::MediaLost,
+            Self::Overload => Cause::Overload,
+            Self::Parameters => Cause::FormatChanged,
+        }
+    }
+}
+
+fn clock(tracks: &[PlayingTrack], kind: TrackKind) -> Option<u32> {
+    tracks.iter().find(|track| track.kind == kind).map(|track| track.clock_rate)
+}
