@@ -180,4 +180,40 @@ mod tests {
             assert_eq!(logger.enabled(&metadata), told, "{target}");
         }
     }
+
+    const CHILD: &str = "CVR_LOGGER_TEST_CHILD";
+
+    /// The log is one for a process: this test runs itself again in a process of its own.
+    #[test]
+    fn a_panic_is_told_in_the_log() {
+        if std::env::var_os(CHILD).is_some() {
+            init(LogLevel::Warning, || NOW);
+            log::info!("below the level");
+            log::warn!(target: "ureq", "not ours");
+            log::warn!("front-door: offline");
+            set_level(LogLevel::None);
+            log::error!("below the level");
+            panic!("one\ntwo");
+        }
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "--nocapture",
+                "os::logger::tests::a_panic_is_told_in_the_log",
+            ])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let log = String::from_utf8(child.stderr).unwrap();
+        let lines: Vec<_> = log.lines().collect();
+        let [warning, panic] = lines[..] else {
+            panic!("{log}");
+        };
+        assert_eq!(
+            warning,
+            "2026-11-21T20:30:00.123Z Warning front-door: offline"
+        );
+        assert!(panic.starts_with("2026-11-21T20:30:00.123Z Error panic at src/os/logger.rs:"));
+        assert!(panic.ends_with(": one\\ntwo"), "{panic}");
+    }
 }

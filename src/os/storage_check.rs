@@ -106,7 +106,8 @@ pub fn prepared_bytes(folder: &Path, name: &str) -> u64 {
 pub fn judge_certificates(path: &Path) -> Result<(), StorageError> {
     let unreachable = |error| StorageError::Unreachable(path.to_owned(), error);
     let not_pem = || StorageError::NotPem(path.to_owned());
-    if fs::metadata(path).map_err(unreachable)?.len() > CERTIFICATES_BYTES_MAX {
+    let metadata = fs::metadata(path).map_err(unreachable)?;
+    if !metadata.is_file() || metadata.len() > CERTIFICATES_BYTES_MAX {
         return Err(not_pem());
     }
     let mut certificates = 0;
