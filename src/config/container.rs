@@ -53,6 +53,34 @@ impl Container {
         let url = self.sas_url.expose();
         url.split_once('?').map_or(url, |(before, _)| before)
     }
+
+    /// When the SAS expires (`se`), in ISO 8601; none if a stored access policy says so.
+    pub fn expiry(&self) -> Option<String> {
+        self.field("se").filter(|expiry| is_iso_8601(expiry))
+    }
+
+    /// False if the SAS (`sp`) does not let new blobs be made; a stored access policy may.
+    pub fn may_create(&self) -> bool {
+        self.field("sp")
+            .is_none_or(|rights| rights.contains(['c', 'w']))
+    }
+
+    fn field(&self, key: &str) -> Option<String> {
+        let url = Url::parse(self.sas_url.expose()).ok()?;
+        let (_, value) = url.query_pairs().find(|(name, _)| name == key)?;
+        Some(value.into_owned())
+    }
+}
+
+/// `2026-11-21`, alone or with a time of day and `Z` (a service SAS allows no other forms).
+fn is_iso_8601(text: &str) -> bool {
+    let form = "0000-00-00T00:00:00.0000000Z";
+    let digits = text.strip_suffix('Z').unwrap_or(text);
+    let fits = |(found, form): (char, char)| match form {
+        '0' => found.is_ascii_digit(),
+        _ => found == form,
+    };
+    (10..form.len()).contains(&digits.len()) && digits.chars().zip(form.chars()).all(fits)
 }
 
 fn is_loopback(host: &Host<&str>) -> bool {
@@ -144,6 +172,30 @@ mod tests {
             ("https://a/c?SIG=x", ContainerProblem::NoSignature),
         ] {
             assert_eq!(Container::parse(url).unwrap_err(), problem, "{url}");
+        }
+    }
+
+    #[test]
+    fn expiry_and_rights_are_read() {
+        for (query, expiry, may_create) in [
+            ("sig=x", None, true),
+            ("sig=x&se=2030-01-01&sp=c", Some("2030-01-01"), true),
+            (
+                "sig=x&se=2030-01-01T00%3A00Z&sp=rl",
+                Some("2030-01-01T00:00Z"),
+                false,
+            ),
+            (
+                "sig=x&se=2030-01-01T00:00:00Z&sp=rwl",
+                Some("2030-01-01T00:00:00Z"),
+                true,
+            ),
+            ("sig=x&se=tomorrow", None, true),
+            ("sig=x&se=2030-01-01%0Ahidden", None, true),
+        ] {
+            let container = Container::parse(&format!("https://a/c?{query}")).unwrap();
+            assert_eq!(container.expiry().as_deref(), expiry, "{query}");
+            assert_eq!(container.may_create(), may_create, "{query}");
         }
     }
 }

@@ -129,7 +129,8 @@ pub struct Shown(Option<String>);
 impl Shown {
     const CHARACTERS_MAX: usize = 64;
 
-    pub(super) fn new(value: &str) -> Self {
+    /// `value`, if it may be shown.
+    pub fn new(value: &str) -> Self {
         if value.contains("://") || value.contains("sig=") {
             return Self(None);
         }

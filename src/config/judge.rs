@@ -19,6 +19,9 @@ use crate::time::UtcMillis;
 /// Largest ring, bytes: the largest file system the gateway's kernels mount.
 const RING_BYTES_MAX: u64 = 16 * 1024 * 1024 * MIB;
 
+/// Stands for a name that is wrong or open, so that a pattern can be judged all the same.
+const STAND_IN: &str = "-";
+
 const NAME: &str = "1 to 32 letters, digits and inner dashes";
 const PATH: &str = "a path";
 const RING_SIZE: &str = "a whole number of MiB in quotes, from \"16\" to \"16777216\"";
@@ -53,6 +56,8 @@ struct Judge<'a> {
 /// What cameras take from the top if they do not say it themselves.
 struct Defaults {
     segment_length: Duration,
+    /// As the file has it; [`Self::ring_bytes`] is none if it is wrong.
+    ring_size: Option<String>,
     ring_bytes: Option<u64>,
     asset_pattern: Option<String>,
 }
@@ -75,15 +80,27 @@ impl Judge<'_> {
         let sync = file.flash_sync_interval.as_deref();
         let sync = self.value("flashSyncInterval", sync, sync_interval, SYNC_INTERVAL);
         let access_tier = self.word("accessTier", file.access_tier.as_deref(), &AccessTier::ALL);
-        let (length, size) = (file.segment_length.as_deref(), file.ring_size.as_deref());
+        let length = file.segment_length.as_deref();
+        let size = file.ring_size.as_deref();
         let defaults = Defaults {
             segment_length: self
                 .value("segmentLength", length, segment_length, SEGMENT_LENGTH)
                 .unwrap_or(Duration::from_secs(30)),
             ring_bytes: self.value("localMediaCacheMaximumSizeMiB", size, ring_bytes, RING_SIZE),
+            ring_size: file.ring_size,
             asset_pattern: file.asset_name_pattern,
         };
-        let gateway = gateway_name.as_deref().unwrap_or_default();
+        // Judged here too, for it may be that no camera takes it.
+        let any = Names {
+            gateway: STAND_IN,
+            instance: STAND_IN,
+            topology: None,
+        };
+        if let Some(pattern) = &defaults.asset_pattern {
+            let pattern = AssetPattern::parse(pattern, any).map_err(Problem::Pattern);
+            self.right("assetNamePattern", pattern);
+        }
+        let gateway = gateway_name.as_deref().unwrap_or(STAND_IN);
         let cameras = self.cameras(file.cameras, &defaults, gateway);
         Some(Config {
             gateway_name: gateway_name?,
@@ -201,8 +218,8 @@ impl Judge<'_> {
         let length = self.value(&at("segmentLength"), length, segment_length, SEGMENT_LENGTH);
         let place = at("localMediaCacheMaximumSizeMiB");
         let size = entry.ring_size.as_deref();
-        let ring_bytes = match (size, defaults.ring_bytes) {
-            (None, Some(bytes)) => Some(bytes),
+        let ring_bytes = match (size, &defaults.ring_size) {
+            (None, Some(_)) => defaults.ring_bytes,
             _ => self.required(&place, size, ring_bytes, RING_SIZE),
         };
         let state = self.word(&at("state"), entry.state.as_deref(), &State::ALL);
@@ -213,7 +230,7 @@ impl Judge<'_> {
         };
         let names = Names {
             gateway,
-            instance: name.as_deref().unwrap_or("x"),
+            instance: name.as_deref().unwrap_or(STAND_IN),
             topology: None,
         };
         let asset = AssetPattern::parse(pattern.1, names).map_err(Problem::Pattern);

@@ -674,9 +674,30 @@ fn what_is_not_built_is_refused_by_name() {
 fn the_first_error_of_the_file_is_told() {
     let text = FILE
         .replace("\"16\"", "\"1\"")
-        .replace("PT30S", "PT1M15S")
+        .replace("PT30S", "PT6M")
         .replace("dock", "-");
     assert!(read(&text).unwrap_err().starts_with("cvr.json:11: "));
+    // A wrong default behind the cameras is not a missing value in them.
+    let late = FILE.replace(",\n      \"localMediaCacheMaximumSizeMiB\": \"16\"", "");
+    let late = late.replace("  ]\n}", "  ], \"localMediaCacheMaximumSizeMiB\": \"x\" }");
+    assert!(
+        read(&late)
+            .unwrap_err()
+            .starts_with("cvr.json:18: localMediaCacheMaximumSizeMiB: ")
+    );
+    // Nor is a wrong default that no camera takes let pass.
+    let own = "\"name\": \"dock\", \"assetNamePattern\": \"a\"";
+    let unused =
+        FILE.replace("\"name\": \"dock\"", own)
+            .replacen('{', "{\"assetNamePattern\": \"/\",", 1);
+    let own = "\"name\": \"front-door\", \"assetNamePattern\": \"b\"";
+    let unused = unused.replace("\"name\": \"front-door\"", own);
+    assert!(
+        read(&unused)
+            .unwrap_err()
+            .starts_with("cvr.json:1: assetNamePattern: ")
+    );
+
     let text = text.replace("warehouse-3", "");
     assert!(read(&text).unwrap_err().starts_with("cvr.json:2: "));
 }

@@ -1,1 +1,6 @@
 //! The operating system: event loop, flash thread, upload thread, clock, signals.
+
+pub mod clock;
+pub mod config_file;
+pub mod logger;
+pub mod storage_check;
