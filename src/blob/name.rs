@@ -76,6 +76,11 @@ impl fmt::Display for BlobName {
     }
 }
 
+/// The blob of a probe: never a video's, since no asset may be called as its gateway is.
+pub fn probe_name(gateway: &str) -> String {
+    format!("{gateway}/probe")
+}
+
 /// Escapes a blob name for the path of a URL: all bytes but RFC 3986's unreserved ones and `/`.
 pub fn percent_encode(name: &str) -> String {
     const HEX: [char; 16] = [
@@ -174,6 +179,11 @@ mod tests {
         }
         assert_eq!(BlobName::parse(""), None);
         assert_eq!(BlobName::parse("////"), None);
+    }
+
+    #[test]
+    fn a_probe_is_no_video() {
+        assert_eq!(BlobName::parse(&probe_name("warehouse-3")), None);
     }
 
     #[test]

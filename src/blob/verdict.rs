@@ -34,9 +34,28 @@ pub enum Answer {
     },
     /// What came back is not HTTP, or has an endless head.
     NotHttp,
-    /// The source of the body failed or the caller cancelled; the connection was closed in
-    /// mid-body, so that nothing is stored.
-    Aborted,
+    /// The source of the body failed or the caller cancelled, after so many bytes of the body; the
+    /// connection was closed.
+    Aborted {
+        /// Bytes of the body.
+        sent: u64,
+    },
+}
+
+impl Answer {
+    /// The last byte of a body of `length` bytes may have been delivered, so that the blob may be
+    /// there although nobody said so: to be noted on flash.
+    pub const fn may_be_there(&self, length: u64) -> bool {
+        match self {
+            Self::Reset { sent } | Self::Stalled { sent } | Self::Aborted { sent } => {
+                *sent >= length
+            }
+            // A proxy may have lost the service's answer.
+            Self::Reply(reply) => reply.status >= 500,
+            Self::NotHttp => true,
+            Self::NotConnected | Self::NameNotFound | Self::TlsFailed(_) => false,
+        }
+    }
 }
 
 /// A server's answer.
@@ -148,7 +167,7 @@ pub fn judge(answer: &Answer, attempt: &AttemptFacts) -> Verdict {
         Answer::Reset { sent } => Verdict::NetworkTrouble(NetworkFault::Reset(*sent > 0)),
         Answer::Stalled { .. } => Verdict::NetworkTrouble(NetworkFault::Stalled),
         Answer::NotHttp => Verdict::NotBlobStorage(None),
-        Answer::Aborted => Verdict::Aborted,
+        Answer::Aborted { .. } => Verdict::Aborted,
     }
 }
 
@@ -199,6 +218,12 @@ impl Verdict {
     /// The blob is there: the segment is done.
     pub const fn is_done(&self) -> bool {
         matches!(self, Self::Stored | Self::AlreadyThere)
+    }
+
+    /// As the verdict on a probe (judged with [`AttemptFacts::may_be_there`], since an earlier
+    /// probe left its blob): container and SAS are good, so the line was bad.
+    pub const fn is_good_probe(&self) -> bool {
+        matches!(self, Self::Stored | Self::AlreadyThere | Self::MaybeThere)
     }
 
     /// Ask with an empty Put before a body is sent again.
@@ -473,13 +498,47 @@ mod tests {
             network(NetworkFault::Stalled)
         );
         assert_eq!(judge(Answer::NotHttp), Verdict::NotBlobStorage(None));
-        assert_eq!(judge(Answer::Aborted), Verdict::Aborted);
+        assert_eq!(judge(Answer::Aborted { sent: 1 }), Verdict::Aborted);
         assert!(judge(Answer::Reset { sent: 1 }).wants_probe());
         assert!(!judge(Answer::Reset { sent: 0 }).wants_probe());
         assert!(matches!(
             judge(Answer::TlsFailed("x".into())),
             Verdict::TlsRefused(_)
         ));
+    }
+
+    #[test]
+    fn an_attempt_without_an_answer_may_have_stored_the_blob() {
+        for (answer, may_be_there) in [
+            (Answer::Reset { sent: 10 }, true),
+            (Answer::Stalled { sent: 10 }, true),
+            (Answer::Aborted { sent: 10 }, true),
+            (Answer::Reset { sent: 9 }, false),
+            (Answer::NotHttp, true),
+            (reply(502, ""), true),
+            (reply(403, ""), false),
+            (Answer::NotConnected, false),
+        ] {
+            assert_eq!(answer.may_be_there(10), may_be_there, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_probe_finds_its_own_blob_of_before() {
+        let attempt = AttemptFacts {
+            may_be_there: true,
+            sas: SasWindow::Valid,
+        };
+        for (status, code, good) in [
+            (201, "", true),
+            (409, "BlobAlreadyExists", true),
+            (403, "UnauthorizedBlobOverwrite", true),
+            (403, "AuthorizationPermissionMismatch", true),
+            (403, "AuthenticationFailed", false),
+            (404, "ContainerNotFound", false),
+        ] {
+            assert_eq!(judge(&reply(status, code), &attempt).is_good_probe(), good);
+        }
     }
 
     #[test]
