@@ -520,11 +520,10 @@ mod tests {
                 // At the limit the last of 1,001 ppm, as the camera sees it, is not made up for.
                 let left = if ppm == -STEER_MAX { 22 } else { 0 };
                 let bound = STEER_FROM + (25 + left) * MILLISECOND;
-                assert!(
-                    low >= -bound && high <= bound,
-                    "{ppm} {jitter}: {low} {high}"
-                );
-                assert!(ppm.abs() > 200 || exact >= 25, "{ppm} {jitter}: {exact} %");
+                let late = i64::try_from(jitter * 9 / 100).unwrap();
+                let case = format!("{ppm} ppm, {jitter} us: {low} to {high}, {exact} % exact");
+                assert!(low >= -bound && high <= bound + late, "{case}");
+                assert!(ppm.abs() > 200 || jitter > 30_000 || exact >= 70, "{case}");
             }
         }
     }
@@ -649,7 +648,7 @@ mod tests {
             match placed {
                 Placed::At(at) => {
                     assert!(at >= end && signed(at) - signed(now.ticks()) <= AHEAD_MAX);
-                    end = at + Ticks(7200);
+                    end = at + Ticks(7000);
                 }
                 Placed::Ahead => dropped += 1,
                 Placed::Jump => panic!("a jump right after an anchor"),
@@ -727,7 +726,7 @@ mod tests {
             ] {
                 let (start, end) = lip_sync(hint, audio_ppm);
                 assert!(
-                    (start - expected).abs() <= 2,
+                    (start - expected).abs() <= 9,
                     "{hint:?} {audio_ppm}: {start}"
                 );
                 assert!(
