@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use rtsp_types::Url;
+use url::Url;
 
 use super::auth::Credentials;
 

@@ -110,3 +110,60 @@ impl fmt::Display for SessionError {
 }
 
 impl core::error::Error for SessionError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let status = |status| SessionError::Status {
+            method: "SETUP",
+            status,
+        };
+        for (error, code, remedy) in [
+            (
+                SessionError::Auth(AuthError::Refused),
+                Some(401),
+                "check rtspUserName",
+            ),
+            (
+                SessionError::Auth(AuthError::CredentialsMissing),
+                Some(401),
+                "set rtspUserName",
+            ),
+            (status(403), Some(403), "rights"),
+            (status(404), Some(404), "path in rtspUrl"),
+            (status(453), Some(453), "end other connections"),
+            (status(454), Some(454), "(454)"),
+            (status(461), Some(461), "RTP over TCP"),
+            (status(400), Some(400), "answers SETUP with status 400"),
+            (
+                SessionError::Timeout { method: "PLAY" },
+                None,
+                "does not answer PLAY",
+            ),
+            (
+                SessionError::Sdp(SdpError::NoMedia),
+                None,
+                "path in rtspUrl",
+            ),
+            (SessionError::NoTrack, None, "path in rtspUrl"),
+            (SessionError::TransportRefused, None, "allow RTP over TCP"),
+            (SessionError::ChannelsCollide, None, "switch its audio off"),
+            (
+                SessionError::Redirect(AddressError::Host),
+                None,
+                "has no host",
+            ),
+        ] {
+            let text = error.to_string();
+            assert!(
+                text.starts_with("the camera") && text.contains(remedy),
+                "{text}"
+            );
+            assert!(!text.contains("  ") && !text.contains('\n'), "{text}");
+            assert_eq!(error.status(), code, "{text}");
+        }
+    }
+}

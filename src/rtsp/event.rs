@@ -26,7 +26,8 @@ pub enum SessionEvent {
         /// What it sends: video first, then audio.
         tracks: Vec<PlayingTrack>,
     },
-    /// The camera is elsewhere: close the connection, open one to [`Session::address`](super::Session::address), then
+    /// The camera is elsewhere: close the connection, open one to
+    /// [`Session::address`](super::Session::address), then
     /// call [`Session::connected`](super::Session::connected).
     Redirected,
 }

@@ -2,7 +2,8 @@
 //! send. The only file that knows `rtsp-types`.
 
 use rtsp_types::headers::{CSEQ, HeaderName, PUBLIC, SESSION};
-use rtsp_types::{Message, Method, StatusCode, Url, Version};
+use rtsp_types::{Message, Method, StatusCode, Version};
+use url::Url;
 
 /// A camera's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

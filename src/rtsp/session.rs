@@ -8,7 +8,7 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use rtsp_types::Url;
+use url::Url;
 
 use super::address::{CameraAddress, base_url, control_url};
 use super::auth::{Attempt, Authenticator, Credentials};
