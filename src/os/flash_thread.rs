@@ -13,9 +13,8 @@ use super::shared::{RingId, Shared, SharedRing};
 use crate::gap::Cause;
 use crate::limits::FRAGMENTS_IN_FLIGHT;
 use crate::recorder::fragment::Fragment;
-use crate::ring::flash::Flash;
 use crate::ring::record::Names;
-use crate::ring::ring::{Evicted, PIECES_MAX, Ring, RingError, RingSetup};
+use crate::ring::{Evicted, Flash, PIECES_MAX, ReadAt, Ring, RingError, RingSetup};
 use crate::segment::SegmentEnd;
 use crate::time::{Instant, Ticks};
 

@@ -2,5 +2,10 @@
 
 pub mod clock;
 pub mod config_file;
+pub mod event_loop;
+pub mod flash_thread;
 pub mod logger;
+pub mod progress;
+pub mod ring_files;
+pub mod shared;
 pub mod storage_check;

@@ -13,7 +13,7 @@ use nix::sys::uio::pwritev;
 use nix::unistd::fdatasync;
 
 use crate::limits::{MIB, PAGE};
-use crate::ring::flash::{Flash, FlashError, Operation, ReadAt};
+use crate::ring::{Flash, FlashError, Operation, ReadAt, RingError};
 
 /// How a ring's bytes are laid over files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl RingFiles {
 
     /// A failed [`RingFiles::prepare`] as the ring's error.
     #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-    pub fn prepare_error(error_: io::Error) -> crate::ring::ring::RingError {
+    pub fn prepare_error(error_: io::Error) -> RingError {
         error(Operation::Write, 0, &error_).into()
     }
 

@@ -2,12 +2,12 @@
 //! thread, and the state that is published.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::https::Canceller;
 use super::ring_files::Geometry;
-use crate::ring::ring::RingView;
+use crate::ring::RingView;
 use crate::status::Status;
 
 /// Index of a ring; the same in all threads, for the life of the process.
@@ -33,7 +33,7 @@ pub struct Shared {
     rings: Mutex<Vec<Option<SharedRing>>>,
     bell: Condvar,
     status: Mutex<Status>,
-    cancelled: AtomicBool,
+    canceller: Mutex<Option<Canceller>>,
 }
 
 impl Shared {
@@ -58,18 +58,19 @@ impl Shared {
         drop(self.bell.wait_timeout(rings, at_most));
     }
 
+    /// How the Put under way is ended; set by the upload thread.
+    pub fn set_canceller(&self, canceller: Canceller) {
+        *self.canceller() = Some(canceller);
+    }
+
     /// The segment in flight is about to be overwritten: its Put must end.
     pub fn cancel_put(&self) {
-        self.cancelled.store(true, Ordering::SeqCst);
+        if let Some(canceller) = self.canceller().as_ref() {
+            canceller.cancel();
+        }
     }
 
-    /// A Put begins.
-    pub fn begin_put(&self) {
-        self.cancelled.store(false, Ordering::SeqCst);
-    }
-
-    /// The Put under way must end.
-    pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::SeqCst)
+    fn canceller(&self) -> MutexGuard<'_, Option<Canceller>> {
+        self.canceller.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
