@@ -1,1 +1,3 @@
 //! The operating system: event loop, flash thread, upload thread, clock, signals.
+
+pub mod https;
