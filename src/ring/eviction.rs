@@ -1,0 +1,159 @@
+//! Room: the oldest segments give way, and what was not sent becomes a gap.
+//!
+//! As late as possible: only when the next write would reach the oldest segment.
+
+use super::cursors::Place;
+use super::find::{Next, next_of};
+use super::flash::Flash;
+use super::record::{OpenRecord, SealRecord};
+use super::ring::{Evicted, Ring, RingError};
+use crate::gap::{Cause, Gap, Gaps, Point};
+use crate::time::{Ticks, UtcMillis};
+
+impl<F: Flash> Ring<F> {
+    /// Makes sure that everything below log position `end` may be written.
+    ///
+    /// Evicts what is in the way, then writes and syncs the cursors: only then is an evicted
+    /// segment's first byte written over.
+    pub(super) fn make_room(
+        &mut self,
+        end: u64,
+        on_evict: &mut dyn FnMut(Evicted),
+    ) -> Result<(), RingError> {
+        let (size, prepared) = (self.flash.size(), self.flash.prepared());
+        if prepared < size && end > prepared {
+            let needed = end.min(size);
+            return Err(RingError::NotPrepared { needed });
+        }
+        while self.cursors.oldest.position + size < end {
+            if self.cursors.oldest.position >= self.cursors.write.position {
+                return Err(RingError::SegmentFull);
+            }
+            self.evict_oldest(on_evict)?;
+        }
+        if self.room_from + size < end {
+            self.write_cursors()?;
+        }
+        Ok(())
+    }
+
+    /// Takes the oldest segment's place from it, in memory.
+    pub(super) fn evict_oldest(
+        &mut self,
+        on_evict: &mut dyn FnMut(Evicted),
+    ) -> Result<(), RingError> {
+        let here = self.cursors.oldest;
+        let next = next_of(&self.flash, &self.cursors, here)?;
+        let refused = self
+            .cursors
+            .set_aside
+            .iter()
+            .position(|entry| entry.place == here);
+        let unsent = here.position >= self.cursors.upload.position;
+        let frozen = self.cursors.frozen.as_ref();
+        on_evict(Evicted {
+            sequence: here.sequence,
+            unsent: unsent || refused.is_some(),
+            in_flight: frozen.is_some_and(|frozen| frozen.place == here),
+        });
+        if let Some(at) = refused {
+            self.cursors.set_aside.remove(at);
+            if let Some((open, seal)) = &next.records {
+                let gap = Gap {
+                    start: open.start,
+                    end: end_point(open, seal),
+                    cause: Cause::UploadRefused,
+                };
+                self.cursors.untold = with(&self.cursors.untold, gap);
+            }
+        }
+        self.cursors.oldest = next.place;
+        if unsent {
+            self.lose_next_to_send(&next, Cause::CacheFull);
+        }
+        let counters = &mut self.cursors.counters;
+        if unsent || refused.is_some() {
+            counters.evicted_unsent += 1;
+        } else {
+            counters.evicted_sent += 1;
+        }
+        Ok(())
+    }
+
+    /// Moves the upload cursor past a segment, all or the rest of which will not be sent: its
+    /// time and the gaps it carried are untold from now on.
+    pub(super) fn lose_next_to_send(&mut self, next: &Next, cause: Cause) {
+        self.unfreeze();
+        let cursors = &mut self.cursors;
+        let (start, end, cause) = match &next.records {
+            Some((open, seal)) => {
+                if !cursors.own_gaps_taken {
+                    cursors.untold.extend(&open.gaps);
+                }
+                let from = cursors.run_end.map(|end| point_in(open, end));
+                let end = end_point(open, seal);
+                (from.or(Some(open.start)), end, cause)
+            }
+            None => (cursors.passed, next.start, Cause::CacheCorrupt),
+        };
+        if let Some(start) = start.filter(|start| *start < end) {
+            cursors.untold.push(Gap { start, end, cause });
+        }
+        self.pass_next_to_send(next.place, end);
+    }
+
+    /// Moves the upload cursor to `next`; the segment before it ended at `end`.
+    pub(super) fn pass_next_to_send(&mut self, next: Place, end: Point) {
+        let cursors = &mut self.cursors;
+        cursors.upload = next;
+        cursors.passed = Some(end);
+        cursors.frozen = None;
+        cursors.run_end = None;
+        cursors.own_gaps_taken = false;
+        cursors.unsent_segments = cursors.unsent_segments.saturating_sub(1);
+    }
+
+    /// Forgets the frozen name; what it would have told is untold again.
+    pub(super) fn unfreeze(&mut self) {
+        let cursors = &mut self.cursors;
+        cursors.untold = cursors
+            .untold
+            .iter()
+            .fold(cursors.telling.clone(), |gaps, gap| with(&gaps, *gap));
+        cursors.telling.clear();
+        cursors.frozen = None;
+    }
+}
+
+/// `gaps` and `gap` among them, by its start.
+pub(super) fn with(gaps: &Gaps, gap: Gap) -> Gaps {
+    let mut all = Gaps::new();
+    let (before, after): (heapless::Vec<_, { crate::limits::GAPS_MAX }>, _) = (
+        gaps.iter()
+            .filter(|g| g.start <= gap.start)
+            .copied()
+            .collect(),
+        gaps.iter().filter(|g| g.start > gap.start),
+    );
+    before.into_iter().for_each(|gap| all.push(gap));
+    all.push(gap);
+    after.for_each(|gap| all.push(*gap));
+    all
+}
+
+/// A moment of the boot in which `open` was recorded.
+pub(super) fn point_in(open: &OpenRecord, ticks: Ticks) -> Point {
+    let start = open.start;
+    let millis = |ticks: Ticks| i64::try_from(ticks.as_millis()).unwrap_or(i64::MAX);
+    let since = millis(ticks).saturating_sub(millis(start.ticks));
+    Point {
+        boot: start.boot,
+        ticks,
+        estimate: UtcMillis(start.estimate.0.saturating_add(since)),
+    }
+}
+
+/// The end of a segment.
+pub(super) fn end_point(open: &OpenRecord, seal: &SealRecord) -> Point {
+    point_in(open, seal.end)
+}

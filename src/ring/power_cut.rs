@@ -1,0 +1,354 @@
+//! Power cut at every operation, in a scenario that fills the ring twice.
+//!
+//! Invariants, checked after each restart:
+//!
+//! 1. Each fragment whose sync succeeded is there, byte for byte, unless its eviction was told.
+//! 2. What is there was written: nothing passes with other bytes, in another order or place.
+//! 3. A sequence number is never given twice.
+//! 4. The upload cursor is not before an acknowledged `uploaded`, and passes nothing unsent.
+//! 5. In the cloud there is neither a hole nor two names for one segment: every moment from the
+//!    first blob to the last is video or a gap.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::mem_flash::{Loss, MemFlash};
+use super::{Frozen, Recovered, Ring, RingError, RingSetup, SegmentReader};
+use crate::gap::{Cause, Hole};
+use crate::media::Tracks;
+use crate::segment::{FragmentInfo, SegmentEnd, SegmentStart};
+use crate::time::{ClockQuality, Ticks, UtcOffset};
+
+const SIZE: usize = 256 * 1024;
+const SECOND: u64 = 90_000;
+
+/// What the outside world knows for sure.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    segments: BTreeMap<u64, Recorded>,
+    evicted: BTreeSet<u64>,
+    /// Sent, as the ring has acknowledged.
+    acknowledged: BTreeSet<u64>,
+    cloud: BTreeMap<u64, Frozen>,
+    starts: u32,
+    random: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Recorded {
+    fragments: Vec<Vec<u8>>,
+    synced: usize,
+}
+
+impl Model {
+    fn random(&mut self, below: u64) -> u64 {
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) % below
+    }
+
+    fn setup(&mut self) -> RingSetup {
+        self.starts += 1;
+        RingSetup {
+            offset: UtcOffset(i64::from(self.starts) * 1_000_000 * 90_000),
+            clock: ClockQuality::Synchronized,
+            machine: u64::from(self.starts),
+            identity: 0xC0FF_EE00 + self.starts,
+            nonce: self.starts,
+            ..RingSetup::default()
+        }
+    }
+}
+
+fn open(flash: MemFlash, model: &mut Model) -> Result<(Ring<MemFlash>, Recovered), RingError> {
+    Ring::open(flash, model.setup(), &mut |_| {})
+}
+
+fn fragment(tag: u64, payload: usize) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 0, 28];
+    bytes.extend(b"moof");
+    bytes.extend(tag.to_le_bytes());
+    bytes.extend([7; 12]);
+    bytes.extend(u32::try_from(payload + 8).unwrap().to_be_bytes());
+    bytes.extend(b"mdat");
+    bytes.extend((0..payload).map(|i| (tag as u8).wrapping_mul(31).wrapping_add((i / 3) as u8)));
+    bytes
+}
+
+/// Records one segment of a few fragments, from `t` on; returns its end.
+fn record(ring: &mut Ring<MemFlash>, model: &mut Model, t: u64) -> Result<u64, RingError> {
+    let mut holes = crate::segment::Holes::new();
+    if t == 3 * SECOND {
+        let hole = Hole {
+            start: Ticks(0),
+            end: Ticks(t),
+            cause: Cause::Restarted,
+        };
+        holes.push(hole).unwrap();
+    }
+    let start = SegmentStart {
+        start: Ticks(t),
+        holes,
+        continues: false,
+        tracks: Tracks {
+            video: true,
+            audio: false,
+        },
+    };
+    let evicted = &mut BTreeSet::new();
+    let begun = ring.begin(&start, &[9; 700], &mut |e| {
+        evicted.insert(e.sequence);
+    });
+    model.evicted.append(evicted);
+    let sequence = begun?.sequence;
+    let before = model.segments.insert(sequence, Recorded::default());
+    assert!(before.is_none(), "sequence {sequence} was given twice");
+    let count = 1 + model.random(5);
+    for i in 0..count {
+        let payload = 1000 + model.random(9000) as usize;
+        let bytes = fragment(sequence * 1000 + i, payload);
+        let info = FragmentInfo {
+            start: Ticks(t + i * SECOND),
+            end: Ticks(t + (i + 1) * SECOND),
+            video_samples: 25,
+            begins_with_sync: true,
+            ..FragmentInfo::default()
+        };
+        let sync = i % 2 == 1;
+        let pad = model.random(2) == 0;
+        let (front, back) = bytes.split_at(payload / 2);
+        // It may reach the card even if the call fails.
+        let recorded = model.segments.get_mut(&sequence).unwrap();
+        recorded.fragments.push(bytes.clone());
+        let appended = ring.append(&info, &[front, back], sync && pad, &mut |e| {
+            evicted.insert(e.sequence);
+        });
+        model.evicted.append(evicted);
+        appended?;
+        if sync {
+            ring.sync()?;
+            let recorded = model.segments.get_mut(&sequence).unwrap();
+            recorded.synced = recorded.fragments.len();
+        }
+    }
+    let end = t + count * SECOND;
+    let sealed = ring.seal(&SegmentEnd { end: Ticks(end) });
+    if ring.open_place().is_none() {
+        let recorded = model.segments.get_mut(&sequence).unwrap();
+        recorded.synced = recorded.fragments.len();
+    }
+    sealed?;
+    Ok(end)
+}
+
+/// Sends the next segment, if there is one.
+fn upload(ring: &mut Ring<MemFlash>, model: &mut Model) -> Result<(), RingError> {
+    let cursors = ring.view().cursors;
+    if cursors.upload.position == cursors.write.position {
+        return Ok(());
+    }
+    let (segment, _) = SegmentReader::open_sealed(ring.flash(), cursors.upload.position)?;
+    let run = segment.whole().expect("nothing is damaged here");
+    let sequence = cursors.upload.sequence;
+    let frozen = ring.freeze(sequence, &run)?;
+    ring.mark_attempted(sequence)?;
+    let frozen = Frozen {
+        may_have_arrived: true,
+        ..frozen
+    };
+    // If-None-Match: a second one is refused, and must have the same name.
+    let before = model.cloud.insert(sequence, frozen.clone());
+    assert!(
+        before.is_none_or(|before| before == frozen),
+        "two names for one segment"
+    );
+    ring.uploaded(sequence)?;
+    model.acknowledged.insert(sequence);
+    Ok(())
+}
+
+fn run(ring: &mut Ring<MemFlash>, model: &mut Model, segments: usize) -> Result<(), RingError> {
+    let mut t = 3 * SECOND;
+    for i in 0..segments {
+        t = record(ring, model, t)?;
+        if i % 8 < 5 && model.random(8) != 0 {
+            upload(ring, model)?;
+        }
+        if i % 11 == 9 {
+            upload(ring, model)?;
+            upload(ring, model)?;
+            upload(ring, model)?;
+        }
+    }
+    Ok(())
+}
+
+fn check(ring: &Ring<MemFlash>, model: &Model) {
+    let cursors = ring.view().cursors;
+    let mut position = cursors.oldest.position;
+    let mut found = BTreeSet::new();
+    let mut unsent = 0;
+    while position < cursors.write.position {
+        let (segment, seal) = SegmentReader::open_sealed(ring.flash(), position).unwrap();
+        let sequence = segment.open.key.sequence;
+        let recorded = &model.segments[&sequence];
+        let run = segment.whole().expect("a cut is not damage");
+        let mut number = 0;
+        for fragment in segment.fragments() {
+            let fragment = fragment.unwrap();
+            let bytes = &recorded.fragments[number];
+            assert_eq!(fragment.length as usize, bytes.len());
+            segment.verify(&fragment, &mut [0; 1000]).unwrap();
+            number += 1;
+        }
+        assert_eq!(number, seal.totals.fragments as usize);
+        assert!(
+            number >= recorded.synced && number > 0,
+            "{sequence}: {number} of {} synced fragments are there",
+            recorded.synced
+        );
+        let mut body = segment.body(&run);
+        let (mut bytes, mut buf) = (Vec::new(), [0; 777]);
+        loop {
+            let n = body.read(&mut buf).unwrap();
+            bytes.extend_from_slice(&buf[..n]);
+            if n == 0 {
+                break;
+            }
+        }
+        assert_eq!(bytes.len() as u64, 700 + run.end_offset - run.offset);
+        let mut at = 700;
+        for expected in &recorded.fragments[..number] {
+            assert_eq!(&bytes[at..at + expected.len()], expected);
+            at += expected.len();
+            while bytes.get(at + 4..at + 8) == Some(b"free") {
+                at += u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+            }
+        }
+        assert_eq!(at, bytes.len());
+        unsent += u64::from(position >= cursors.upload.position);
+        found.insert(sequence);
+        position = segment.next_position().unwrap();
+    }
+    assert_eq!(unsent, cursors.unsent_segments);
+    for (sequence, recorded) in &model.segments {
+        if recorded.synced > 0 && !model.evicted.contains(sequence) {
+            assert!(found.contains(sequence), "{sequence} is lost");
+        }
+        if *sequence < cursors.upload.sequence && recorded.synced > 0 {
+            let passed = model.cloud.contains_key(sequence) || model.evicted.contains(sequence);
+            assert!(passed, "{sequence} was passed unsent");
+        }
+    }
+    for sequence in &model.acknowledged {
+        assert!(*sequence < cursors.upload.sequence, "{sequence} again");
+    }
+    check_cloud(model);
+}
+
+fn check_cloud(model: &Model) {
+    let mut told: Vec<(i64, i64)> = Vec::new();
+    for frozen in model.cloud.values() {
+        assert!(frozen.start < frozen.end);
+        told.extend(frozen.gaps.iter().map(|gap| (gap.start.0, gap.end.0)));
+        told.push((frozen.start.0, frozen.end.0));
+    }
+    told.sort_unstable();
+    let mut until = told.first().map_or(0, |first| first.0);
+    for (start, end) in told {
+        assert!(start <= until, "nothing tells {until} to {start}");
+        until = until.max(end);
+    }
+}
+
+const SEGMENTS: usize = 34;
+
+fn losses(cut: u64) -> [Loss; 4] {
+    [
+        Loss::All,
+        Loss::None,
+        Loss::Seeded(cut),
+        Loss::Seeded(cut ^ 0xABCD),
+    ]
+}
+
+/// Operations of the whole scenario without a cut.
+fn operations() -> u64 {
+    let mut model = Model::default();
+    let (mut ring, _) = open(MemFlash::new(SIZE), &mut model).unwrap();
+    run(&mut ring, &mut model, SEGMENTS).unwrap();
+    check(&ring, &model);
+    let view = ring.view();
+    assert!(
+        view.written > 2 * SIZE as u64,
+        "the ring is filled twice: {}",
+        view.written
+    );
+    assert!(view.cursors.counters.evicted_unsent > 0);
+    assert!(view.cursors.counters.evicted_sent > 0);
+    ring.flash().operations()
+}
+
+fn cut(at: u64, loss: Loss) -> (MemFlash, Model) {
+    let mut model = Model::default();
+    let mut flash = MemFlash::new(SIZE);
+    flash.cut_at(at);
+    match open(flash.clone(), &mut model) {
+        Err(_) => {
+            // The ring is consumed with the error; what it wrote before the cut is written again.
+            (flash.power_cut(loss), model)
+        }
+        Ok((mut ring, _)) => {
+            run(&mut ring, &mut model, SEGMENTS).unwrap_err();
+            (ring.into_flash().power_cut(loss), model)
+        }
+    }
+}
+
+#[test]
+fn synced_video_survives_a_cut_at_every_operation() {
+    let operations = operations();
+    for at in 2..operations {
+        for loss in losses(at) {
+            let (flash, mut model) = cut(at, loss);
+            let (mut ring, recovered) = open(flash, &mut model).unwrap();
+            check(&ring, &model);
+            if let Some(cause) = recovered.restart {
+                assert_eq!(cause, Cause::PowerLost);
+            }
+            run(&mut ring, &mut model, 4).unwrap();
+            while ring.view().cursors.unsent_segments > 0 {
+                upload(&mut ring, &mut model).unwrap();
+            }
+            check(&ring, &model);
+        }
+    }
+}
+
+#[test]
+fn a_second_cut_during_or_after_recovery_loses_nothing_either() {
+    let operations = operations();
+    for at in (2..operations).step_by(5) {
+        for second in 0..12 {
+            for loss in losses(at ^ second << 32) {
+                let (mut flash, mut model) = cut(at, loss);
+                flash.cut_at(second);
+                let again = match open(flash.clone(), &mut model) {
+                    Err(_) => flash.power_cut(loss),
+                    Ok((mut ring, _)) => {
+                        run(&mut ring, &mut model, 4).unwrap_err();
+                        ring.into_flash().power_cut(loss)
+                    }
+                };
+                let (mut ring, _) = open(again, &mut model).unwrap();
+                check(&ring, &model);
+                run(&mut ring, &mut model, 2).unwrap();
+                while ring.view().cursors.unsent_segments > 0 {
+                    upload(&mut ring, &mut model).unwrap();
+                }
+                check(&ring, &model);
+            }
+        }
+    }
+}

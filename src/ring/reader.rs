@@ -1,0 +1,555 @@
+//! Reads segments back: for the uploader, for `cvr export` and for recovery.
+//!
+//! An uploader reads a segment three times: the heads of its fragments ([`Fragments`]), then all
+//! of it, verified, for its MD5, then all of it again, verified, to send it ([`Body`]).
+//! Where a segment turns out to be damaged, [`SegmentReader::next_run`] finds what can be sent.
+
+use core::fmt;
+
+use crc32c::crc32c_append;
+
+use super::flash::{FlashError, ReadAt, page_up, read_wrapped};
+use super::record::{
+    CHECK_LEN, Check, FRAGMENT_HEAD_MAX, FRAGMENT_LEN_MAX, OpenRecord, RECORDS_LEN, SealRecord,
+    Totals,
+};
+use crate::limits::{PAGE, SEGMENT_BYTES_MAX};
+use crate::segment::FragmentInfo;
+use crate::time::Ticks;
+
+/// What could not be read, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadError {
+    /// Log position.
+    pub position: u64,
+    /// What is wrong there.
+    pub fault: ReadFault,
+}
+
+/// What is wrong with what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFault {
+    /// The card failed.
+    Flash(FlashError),
+    /// No open record of a segment at this position.
+    Record,
+    /// The segment has no seal record.
+    NotSealed,
+    /// The init segment's CRC is wrong.
+    Init,
+    /// Neither a fragment nor a check begins here.
+    Box,
+    /// No check of this segment, or not the next one.
+    Check,
+    /// A fragment's CRC is wrong.
+    Content,
+    /// The caller's buffer is too small for a head or an init segment.
+    Buffer,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fault {
+            ReadFault::Flash(error) => return error.fmt(f),
+            ReadFault::Record => f.write_str("no segment begins")?,
+            ReadFault::NotSealed => f.write_str("the segment is not sealed")?,
+            ReadFault::Init => f.write_str("the init segment is damaged")?,
+            ReadFault::Box => f.write_str("no fragment begins")?,
+            ReadFault::Check => f.write_str("the check is damaged")?,
+            ReadFault::Content => f.write_str("the fragment is damaged")?,
+            ReadFault::Buffer => f.write_str("the buffer is too small")?,
+        }
+        write!(f, " at position {}", self.position)
+    }
+}
+
+impl core::error::Error for ReadError {}
+
+/// A fragment in a segment; offsets count from the segment's first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Its number in the segment, from 0.
+    pub number: u32,
+    /// Where its `moof` begins.
+    pub offset: u64,
+    /// Bytes of `moof` and of the header of `mdat`.
+    pub head: u32,
+    /// Bytes of `moof` and `mdat`.
+    pub length: u32,
+    /// Bytes of it and its check, padding included.
+    pub full_length: u64,
+    /// What the recorder said of it.
+    pub info: FragmentInfo,
+    /// CRC-32C of it, seeded with the segment's key.
+    pub crc: u32,
+    /// Bytes of the segment that were synced when it was written.
+    pub synced: u64,
+}
+
+/// What begins at an offset of a segment.
+#[derive(Clone, Copy, Debug)]
+enum Item {
+    Fragment(Fragment, Check),
+    Padding(Check),
+}
+
+/// A run of good fragments of one segment that becomes one blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Number of its first fragment.
+    pub first_fragment: u32,
+    /// Where that begins, from the segment's first byte.
+    pub offset: u64,
+    /// End of its last check, from the segment's first byte.
+    pub end_offset: u64,
+    /// Start of its video.
+    pub start: Ticks,
+    /// End of its video.
+    pub end: Ticks,
+    /// Sums over its fragments.
+    pub totals: Totals,
+}
+
+/// A segment in a ring.
+#[derive(Debug)]
+pub struct SegmentReader<'a, R: ?Sized> {
+    flash: &'a R,
+    /// Its open record.
+    pub open: OpenRecord,
+    /// Its seal record, if it is sealed.
+    pub seal: Option<SealRecord>,
+}
+
+impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
+    /// Opens the segment at log position `position`, sealed or not.
+    pub fn open(flash: &'a R, position: u64) -> Result<Self, ReadError> {
+        let fail = |fault| ReadError { position, fault };
+        let mut page = [0; PAGE];
+        read_wrapped(flash, position, &mut page).map_err(|e| fail(ReadFault::Flash(e)))?;
+        let open = OpenRecord::decode(&page)
+            .filter(|open| open.position == position && open.ring_size == flash.size())
+            .ok_or_else(|| fail(ReadFault::Record))?;
+        read_wrapped(flash, position + PAGE as u64, &mut page)
+            .map_err(|e| fail(ReadFault::Flash(e)))?;
+        let seal = SealRecord::decode(&page, open.key).filter(|seal| {
+            seal.length >= open.data_offset() && page_up(seal.length) <= flash.size()
+        });
+        Ok(Self { flash, open, seal })
+    }
+
+    /// As [`SegmentReader::open`], but an unsealed one is an error.
+    pub fn open_sealed(flash: &'a R, position: u64) -> Result<(Self, SealRecord), ReadError> {
+        let segment = Self::open(flash, position)?;
+        let fault = ReadFault::NotSealed;
+        let seal = segment.seal.ok_or(ReadError { position, fault })?;
+        Ok((segment, seal))
+    }
+
+    /// Log position of the next segment; `None` while this one is not sealed.
+    pub fn next_position(&self) -> Option<u64> {
+        self.seal
+            .map(|seal| self.open.position + page_up(seal.length))
+    }
+
+    /// Reads and verifies the init segment into the front of `buf`; returns its length.
+    pub fn init(&self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        let length = usize::try_from(self.open.init_length).unwrap_or(usize::MAX);
+        let init = buf
+            .get_mut(..length)
+            .ok_or_else(|| self.error(RECORDS_LEN, ReadFault::Buffer))?;
+        self.read(RECORDS_LEN, init)?;
+        if crc32c_append(self.open.key.seed(), init) == self.open.init_crc {
+            Ok(length)
+        } else {
+            Err(self.error(RECORDS_LEN, ReadFault::Init))
+        }
+    }
+
+    /// Its fragments from the first on.
+    pub fn fragments(&self) -> Fragments<'_, R> {
+        Fragments {
+            segment: self,
+            offset: self.open.data_offset(),
+            number: 0,
+            running: Some(self.open.key.seed()),
+        }
+    }
+
+    /// Reads `moof` and the header of `mdat` into the front of `buf`; returns their length.
+    pub fn head(&self, fragment: &Fragment, buf: &mut [u8]) -> Result<usize, ReadError> {
+        let length = usize::try_from(fragment.head).unwrap_or(usize::MAX);
+        let head = buf
+            .get_mut(..length)
+            .ok_or_else(|| self.error(fragment.offset, ReadFault::Buffer))?;
+        self.read(fragment.offset, head)?;
+        Ok(length)
+    }
+
+    /// Reads all of `fragment` through `buf` and compares its CRC.
+    pub fn verify(&self, fragment: &Fragment, buf: &mut [u8]) -> Result<(), ReadError> {
+        if buf.is_empty() {
+            return Err(self.error(fragment.offset, ReadFault::Buffer));
+        }
+        let (mut offset, mut crc) = (fragment.offset, self.open.key.seed());
+        let end = offset + u64::from(fragment.length);
+        while offset < end {
+            let piece = front(buf, end - offset);
+            self.read(offset, piece)?;
+            crc = crc32c_append(crc, piece);
+            offset += piece.len() as u64;
+        }
+        if crc == fragment.crc {
+            Ok(())
+        } else {
+            Err(self.error(fragment.offset, ReadFault::Content))
+        }
+    }
+
+    /// The whole segment as one run, on the word of its seal record; `None` if it is not sealed
+    /// or known to be damaged.
+    pub fn whole(&self) -> Option<Run> {
+        self.seal.filter(|seal| !seal.damaged).map(|seal| Run {
+            first_fragment: 0,
+            offset: self.open.data_offset(),
+            end_offset: seal.length,
+            start: self.open.start.ticks,
+            end: seal.end,
+            totals: seal.totals,
+        })
+    }
+
+    /// The first run of good fragments that begins at `from` or behind, an offset at which a
+    /// fragment of this segment begins or [`Run::end_offset`] of the run before; `None`: there
+    /// is no more. Reads and verifies the whole run through `buf`.
+    ///
+    /// A run begins with the segment's first fragment or with a sync sample, so that it plays.
+    /// Of a segment that is not sealed it ends where nothing more can be read.
+    pub fn next_run(&self, from: Option<&Run>, buf: &mut [u8]) -> Result<Option<Run>, ReadError> {
+        let mut fragments = self.fragments();
+        if let Some(run) = from {
+            fragments.offset = run.end_offset;
+            fragments.number = run.first_fragment + run.totals.fragments;
+            fragments.running = None;
+        }
+        let mut run: Option<Run> = None;
+        loop {
+            let found = fragments.next().map(|found| {
+                let fragment = found?;
+                self.verify(&fragment, buf).map(|()| fragment)
+            });
+            match (found, &mut run) {
+                (None, _) => break,
+                (Some(Ok(fragment)), Some(run)) => {
+                    run.end_offset = fragment.offset + fragment.full_length;
+                    run.end = fragment.info.end;
+                    run.totals.add(&fragment.info);
+                }
+                (Some(Ok(fragment)), None) => {
+                    if fragment.number == 0 || fragment.info.begins_with_sync {
+                        run = Some(self.run_of(&fragment));
+                    }
+                }
+                (Some(Err(error)), _) if error.fault == ReadFault::Buffer => return Err(error),
+                (Some(Err(_)), Some(_)) => break,
+                (Some(Err(error)), None) if fragments.skip_damage(error) => {}
+                // A card that is out is not a damaged segment.
+                (Some(Err(_)), None) => return self.read(0, &mut [0; 8]).map(|()| None),
+            }
+        }
+        // The segment's own end may lie behind that of its last fragment's video.
+        if let (Some(run), Some(seal)) = (&mut run, &self.seal)
+            && run.end_offset == seal.length
+        {
+            run.end = seal.end;
+        }
+        Ok(run)
+    }
+
+    /// The bytes of a blob's `mdat`: the init segment and the run, to be read once.
+    pub fn body(&self, run: &Run) -> Body<'_, R> {
+        Body {
+            fragments: Fragments {
+                segment: self,
+                offset: run.offset,
+                number: run.first_fragment,
+                running: (run.first_fragment == 0).then(|| self.open.key.seed()),
+            },
+            end: run.end_offset,
+            part: Part {
+                offset: RECORDS_LEN,
+                left: u64::from(self.open.init_length),
+                crc: self.open.key.seed(),
+                expected: Some((self.open.init_crc, ReadFault::Init)),
+            },
+            check: 0,
+        }
+    }
+
+    fn run_of(&self, fragment: &Fragment) -> Run {
+        let mut totals = Totals::default();
+        totals.add(&fragment.info);
+        Run {
+            first_fragment: fragment.number,
+            offset: fragment.offset,
+            end_offset: fragment.offset + fragment.full_length,
+            start: if fragment.number == 0 {
+                self.open.start.ticks
+            } else {
+                fragment.info.start
+            },
+            end: fragment.info.end,
+            totals,
+        }
+    }
+
+    /// Where its data ends at the latest.
+    fn limit(&self) -> u64 {
+        self.seal
+            .map_or(SEGMENT_BYTES_MAX.min(self.flash.size()), |seal| seal.length)
+    }
+
+    /// Reads what begins at `offset`: a fragment with its check, or padding.
+    fn item(&self, offset: u64, previous: Option<u32>) -> Result<Item, ReadError> {
+        let limit = self.limit();
+        let (size, kind) = self.box_header(offset, limit)?;
+        let no_box = self.error(offset, ReadFault::Box);
+        match &kind {
+            b"free" => {
+                let check = self.check(offset, limit, previous)?;
+                if check.length == 0 {
+                    Ok(Item::Padding(check))
+                } else {
+                    Err(no_box)
+                }
+            }
+            b"moof" if size <= FRAGMENT_HEAD_MAX as u64 - 8 => {
+                let (mdat, kind) = self.box_header(offset + size, limit)?;
+                let length = u32::try_from(size + mdat)
+                    .ok()
+                    .filter(|len| &kind == b"mdat" && *len as usize <= FRAGMENT_LEN_MAX)
+                    .ok_or(no_box)?;
+                let end = offset + u64::from(length);
+                let check = self.check(end, limit, previous)?;
+                if check.length != length {
+                    return Err(self.error(end, ReadFault::Check));
+                }
+                let fragment = Fragment {
+                    number: check.number,
+                    offset,
+                    head: u32::try_from(size + 8).unwrap_or(u32::MAX),
+                    length,
+                    full_length: u64::from(length) + u64::from(check.size),
+                    info: check.info,
+                    crc: check.content,
+                    synced: u64::from(check.synced),
+                };
+                Ok(Item::Fragment(fragment, check))
+            }
+            _ => Err(no_box),
+        }
+    }
+
+    fn box_header(&self, offset: u64, limit: u64) -> Result<(u64, [u8; 4]), ReadError> {
+        if offset + 8 > limit {
+            return Err(self.error(offset, ReadFault::Box));
+        }
+        let mut header = [0; 8];
+        self.read(offset, &mut header)?;
+        let [a, b, c, d, kind @ ..] = header;
+        let size = u64::from(u32::from_be_bytes([a, b, c, d]));
+        if size < 8 {
+            return Err(self.error(offset, ReadFault::Box));
+        }
+        Ok((size, kind))
+    }
+
+    fn check(&self, offset: u64, limit: u64, previous: Option<u32>) -> Result<Check, ReadError> {
+        let mut bytes = [0; CHECK_LEN];
+        if offset + CHECK_LEN as u64 > limit {
+            return Err(self.error(offset, ReadFault::Check));
+        }
+        self.read(offset, &mut bytes)?;
+        Check::decode(&bytes, self.open.key, previous)
+            .filter(|check| offset + u64::from(check.size) <= limit)
+            .ok_or_else(|| self.error(offset, ReadFault::Check))
+    }
+
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+        read_wrapped(self.flash, self.open.position + offset, buf)
+            .map_err(|error| self.error(offset, ReadFault::Flash(error)))
+    }
+
+    fn error(&self, offset: u64, fault: ReadFault) -> ReadError {
+        ReadError {
+            position: self.open.position + offset,
+            fault,
+        }
+    }
+}
+
+/// The fragments of a segment, in order. Reads heads and checks, not the content.
+#[derive(Debug)]
+pub struct Fragments<'a, R: ?Sized> {
+    segment: &'a SegmentReader<'a, R>,
+    offset: u64,
+    number: u32,
+    running: Option<u32>,
+}
+
+impl<R: ReadAt + ?Sized> Fragments<'_, R> {
+    /// Looks for the next readable fragment behind damage; `false`: there is none.
+    ///
+    /// `error` is what was met: a fragment whose check was good has been passed already; other
+    /// damage is passed by looking at each page, where the first fragment after a sync begins.
+    pub fn skip_damage(&mut self, error: ReadError) -> bool {
+        let offset = error.position.saturating_sub(self.segment.open.position);
+        if offset < self.offset {
+            return true;
+        }
+        let limit = self.segment.limit();
+        let last = limit.min(self.offset + (FRAGMENT_LEN_MAX + PAGE) as u64);
+        let mut page = page_up(self.offset + 1);
+        while page < last {
+            match self.segment.item(page, None) {
+                Ok(Item::Fragment(fragment, _)) if fragment.number >= self.number => {
+                    (self.offset, self.number, self.running) = (page, fragment.number, None);
+                    return true;
+                }
+                _ => page += PAGE as u64,
+            }
+        }
+        false
+    }
+
+    /// CRC over all checks up to here; `None` behind damage.
+    pub(super) fn running(&self) -> Option<u32> {
+        self.running
+    }
+
+    fn next_item(&mut self) -> Result<Item, ReadError> {
+        let item = self.segment.item(self.offset, self.running)?;
+        let (length, check) = match &item {
+            Item::Fragment(fragment, check) => (fragment.full_length, check),
+            Item::Padding(check) => (u64::from(check.size), check),
+        };
+        let in_order = if self.running.is_some() {
+            check.number == self.number
+        } else {
+            check.number >= self.number
+        };
+        if !in_order {
+            return Err(self.segment.error(self.offset, ReadFault::Check));
+        }
+        self.offset += length;
+        self.number = check.number + u32::from(check.length > 0);
+        self.running = Some(check.running);
+        Ok(item)
+    }
+
+    fn at_end(&self) -> bool {
+        self.segment
+            .seal
+            .is_some_and(|seal| self.offset >= seal.length)
+    }
+}
+
+/// Of a segment that is not sealed the last element is the error at its end.
+impl<R: ReadAt + ?Sized> Iterator for Fragments<'_, R> {
+    type Item = Result<Fragment, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.at_end() {
+            match self.next_item() {
+                Ok(Item::Padding(_)) => {}
+                Ok(Item::Fragment(fragment, _)) => return Some(Ok(fragment)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
+    }
+}
+
+/// The bytes of a blob's `mdat`, verified on the way: an error comes before the last byte of
+/// what it concerns has been handed out.
+#[derive(Debug)]
+pub struct Body<'a, R: ?Sized> {
+    fragments: Fragments<'a, R>,
+    end: u64,
+    part: Part,
+    /// Bytes of the check behind the part.
+    check: u64,
+}
+
+/// What is being read, and the CRC it must have at its end.
+#[derive(Debug)]
+struct Part {
+    offset: u64,
+    left: u64,
+    crc: u32,
+    expected: Option<(u32, ReadFault)>,
+}
+
+impl<R: ReadAt + ?Sized> Body<'_, R> {
+    /// Fills the front of `buf`; returns how much, 0 at the end.
+    pub fn read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
+        while self.part.left == 0 {
+            if self.check > 0 {
+                let offset = self.part.offset;
+                self.part = Part::plain(offset, core::mem::take(&mut self.check));
+            } else if self.fragments.offset >= self.end {
+                return Ok(0);
+            } else {
+                self.advance()?;
+            }
+        }
+        let segment = self.fragments.segment;
+        let piece = front(buf, self.part.left);
+        segment.read(self.part.offset, piece)?;
+        let part = &mut self.part;
+        part.crc = crc32c_append(part.crc, piece);
+        part.left -= piece.len() as u64;
+        if let Some((crc, fault)) = part.expected
+            && part.left == 0
+            && part.crc != crc
+        {
+            return Err(segment.error(part.offset, fault));
+        }
+        part.offset += piece.len() as u64;
+        Ok(piece.len())
+    }
+
+    /// Goes on to the next fragment, or to padding.
+    fn advance(&mut self) -> Result<(), ReadError> {
+        let offset = self.fragments.offset;
+        self.part = match self.fragments.next_item()? {
+            Item::Padding(check) => Part::plain(offset, u64::from(check.size)),
+            Item::Fragment(fragment, check) => {
+                self.check = u64::from(check.size);
+                Part {
+                    offset,
+                    left: u64::from(fragment.length),
+                    crc: self.fragments.segment.open.key.seed(),
+                    expected: Some((fragment.crc, ReadFault::Content)),
+                }
+            }
+        };
+        Ok(())
+    }
+}
+
+impl Part {
+    const fn plain(offset: u64, left: u64) -> Self {
+        Self {
+            offset,
+            left,
+            crc: 0,
+            expected: None,
+        }
+    }
+}
+
+/// The front of `buf`, at most `most` bytes.
+fn front(buf: &mut [u8], most: u64) -> &mut [u8] {
+    let n = usize::try_from(most).unwrap_or(usize::MAX).min(buf.len());
+    buf.split_at_mut(n).0
+}

@@ -1,0 +1,616 @@
+//! Opens a ring: finds the end of the log whatever a power cut, or a bad card, has left.
+
+use super::cursors::{Boot, Cursors, Place};
+use super::eviction::end_point;
+use super::find::{find, next_of};
+use super::flash::{Flash, ReadAt, page_up};
+use super::reader::SegmentReader;
+use super::record::{Names, OpenRecord, SealRecord, Totals};
+use super::ring::{Ring, RingError, RingSetup};
+use crate::gap::{Cause, Gap, Point};
+use crate::limits::{BLOCK_SIZE, INIT_SEGMENT_MAX, PAGE};
+use crate::time::{Ticks, UtcOffset};
+
+/// What opening a ring is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Both copies of the cursors are lost: the records are looked for, `at` of `of` bytes.
+    Scanning {
+        /// Bytes done.
+        at: u64,
+        /// Bytes in all.
+        of: u64,
+    },
+    /// An open segment's fragments are verified: bytes of it done.
+    Verifying {
+        /// Bytes done.
+        at: u64,
+    },
+}
+
+/// Where the knowledge of the ring came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Copy 0 of the cursors.
+    First,
+    /// Copy 1 of the cursors.
+    Second,
+    /// The records: both copies were lost.
+    Records,
+    /// There was no ring: it is new.
+    New,
+}
+
+/// A segment that recovery ended after its last good fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Where it lies.
+    pub place: Place,
+    /// There is a bad fragment with good ones behind it.
+    pub damaged: bool,
+}
+
+/// What was found when the ring was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Where the knowledge came from.
+    pub source: Source,
+    /// This boot's number.
+    pub boot: u32,
+    /// Why the video since the last boot is missing; `None`: there never was any.
+    pub restart: Option<Cause>,
+    /// Segments found sealed behind the cursors.
+    pub rolled_forward: u64,
+    /// The segment that was open.
+    pub cut: Option<Cut>,
+    /// What the newest segment was recorded as: an asset name stays over restarts.
+    pub names: Option<Names>,
+}
+
+/// A copy of the cursors as read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CopyState {
+    Whole,
+    /// Torn, damaged, or never written.
+    Lost,
+}
+
+/// What lies at the end of the log that the cursors know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    /// No open record that could follow.
+    Nothing,
+    /// A sealed segment.
+    Sealed,
+    /// An open record without a good fragment.
+    Empty,
+    /// Good fragments up to a torn end.
+    Torn,
+    /// Good fragments behind a bad one that had been synced.
+    Damaged,
+}
+
+/// What to do there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    /// The log ends here.
+    End,
+    /// The log ends here; a segment may have begun and never reached the card, so that the next
+    /// sequence number is not given.
+    EndSkipping,
+    /// Go on behind it.
+    Take,
+    /// Leave it; its sequence number is not given again.
+    Drop,
+    /// Seal it after its last good fragment.
+    Seal,
+    /// The same, noting the damage.
+    SealDamaged,
+}
+
+/// The decision table, first part: where to begin.
+///
+/// First copy, second copy, the second is newer, records are found; `None`: either.
+type SourceRow = (CopyState, CopyState, Option<bool>, Option<bool>, Source);
+
+#[rustfmt::skip]
+const SOURCES: [SourceRow; 6] = {
+    use CopyState::{Lost, Whole};
+    [
+        // first  second  newer        records      begin with
+        (Whole,   Whole,  Some(false), None,        Source::First),
+        (Whole,   Whole,  Some(true),  None,        Source::Second),
+        (Whole,   Lost,   None,        None,        Source::First),
+        (Lost,    Whole,  None,        None,        Source::Second),
+        (Lost,    Lost,   None,        Some(true),  Source::Records),
+        (Lost,    Lost,   None,        Some(false), Source::New),
+    ]
+};
+
+/// The decision table, second part: what to do at the head, until the log ends.
+///
+/// The run ended cleanly and nothing was taken since; what is there; what to do.
+type HeadRow = (Option<bool>, Head, Action);
+
+#[rustfmt::skip]
+const HEADS: [HeadRow; 6] = [
+    // clean      head           action
+    (Some(true),  Head::Nothing, Action::End),
+    (Some(false), Head::Nothing, Action::EndSkipping),
+    (None,        Head::Sealed,  Action::Take),
+    (None,        Head::Empty,   Action::Drop),
+    (None,        Head::Torn,    Action::Seal),
+    (None,        Head::Damaged, Action::SealDamaged),
+];
+
+fn begin_with(first: CopyState, second: CopyState, newer: bool, records: bool) -> Source {
+    SOURCES
+        .iter()
+        .find(|row| source_matches(row, first, second, newer, records))
+        .map(|row| row.4)
+        .expect("the table covers every input: its test walks them all")
+}
+
+fn source_matches(
+    row: &SourceRow,
+    first: CopyState,
+    second: CopyState,
+    newer: bool,
+    records: bool,
+) -> bool {
+    row.0 == first
+        && row.1 == second
+        && row.2.is_none_or(|wanted| wanted == newer)
+        && row.3.is_none_or(|wanted| wanted == records)
+}
+
+fn act_on(clean: bool, head: Head) -> Action {
+    HEADS
+        .iter()
+        .find(|row| head_matches(row, clean, head))
+        .map(|row| row.2)
+        .expect("the table covers every input: its test walks them all")
+}
+
+fn head_matches(row: &HeadRow, clean: bool, head: Head) -> bool {
+    row.0.is_none_or(|wanted| wanted == clean) && row.1 == head
+}
+
+impl<F: Flash> Ring<F> {
+    /// Opens the ring on `flash`, or makes one where there is no record of any.
+    pub fn open(
+        mut flash: F,
+        setup: RingSetup,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Self, Recovered), RingError> {
+        let size = flash.size();
+        if !size.is_multiple_of(PAGE as u64) || size < 16 * PAGE as u64 {
+            return Err(RingError::Size(size));
+        }
+        let mut page = Box::new([0; PAGE]);
+        let mut buf = vec![0; BLOCK_SIZE];
+        let [first, second] = [0, 1].map(|slot| {
+            flash
+                .read_cursors(slot, &mut page)
+                .ok()
+                .and_then(|()| Cursors::decode(&page))
+        });
+        let (source, found) = where_to_begin(&flash, first, second, &mut buf, progress)?;
+        let last = found.as_ref().and_then(|(_, last)| *last);
+        let cursors = found.map_or_else(
+            || Cursors {
+                identity: setup.identity,
+                ring_size: size,
+                clean: true,
+                ..Cursors::default()
+            },
+            |(cursors, _)| cursors,
+        );
+        if cursors.ring_size != size {
+            return Err(RingError::OtherSize {
+                found: cursors.ring_size,
+                asked: size,
+            });
+        }
+        let mut ring = Self {
+            flash,
+            room_from: cursors.oldest.position,
+            cursors,
+            open: None,
+            slot: u8::from(source == Source::First),
+            restart: Cause::Restarted,
+            names: setup.names.clone(),
+            nonce: setup.nonce,
+            page,
+            head: Box::new([0; PAGE + INIT_SEGMENT_MAX]),
+        };
+        let mut recovered = Recovered {
+            source,
+            boot: 0,
+            restart: None,
+            rolled_forward: 0,
+            cut: None,
+            names: None,
+        };
+        ring.roll_forward(last, &mut recovered, &mut buf, progress)?;
+        ring.drop_overwritten()?;
+        ring.start_boot(&setup, &mut recovered);
+        ring.write_cursors()?;
+        Ok((ring, recovered))
+    }
+
+    /// Goes forward from the cursors to the end of the log. With the records as source, damage
+    /// before the segment `last` is passed.
+    fn roll_forward(
+        &mut self,
+        last: Option<Place>,
+        recovered: &mut Recovered,
+        buf: &mut [u8],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), RingError> {
+        loop {
+            let more = last.is_some_and(|last| self.cursors.write.position <= last.position);
+            if let Some(last) = last.filter(|_| more) {
+                let (identity, from) = (self.cursors.identity, self.cursors.write.position);
+                if let Some(open) = find(&self.flash, identity, from, last.position + 1)? {
+                    self.cursors.write = place_of(&open);
+                }
+            }
+            let (head, segment) = self.look_at_head(buf, progress)?;
+            let action = act_on(self.cursors.clean, head);
+            match (action, segment) {
+                (Action::EndSkipping, _) => {
+                    self.skip_sequence();
+                    return Ok(());
+                }
+                (Action::Take, Some((open, seal))) => {
+                    recovered.rolled_forward += 1;
+                    self.take(&open, &seal);
+                }
+                (Action::Drop, Some((open, _))) => {
+                    self.remember_boot(&open);
+                    self.cursors.write.sequence = open.key.sequence;
+                    self.skip_sequence();
+                    return Ok(());
+                }
+                (Action::Seal | Action::SealDamaged, Some((open, mut seal))) => {
+                    seal.damaged = action == Action::SealDamaged;
+                    self.write_seal(open.position, &seal)?;
+                    self.take(&open, &seal);
+                    recovered.cut = Some(Cut {
+                        place: place_of(&open),
+                        damaged: seal.damaged,
+                    });
+                    if last.is_none_or(|last| self.cursors.write.position > last.position) {
+                        self.skip_sequence();
+                        return Ok(());
+                    }
+                }
+                _ => return Ok(()),
+            }
+            self.cursors.clean = false;
+        }
+    }
+
+    /// What lies at the end of the log that is known, with its seal record: the one on flash, or
+    /// the one to be written.
+    fn look_at_head(
+        &self,
+        buf: &mut [u8],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(Head, Option<(OpenRecord, SealRecord)>), RingError> {
+        let end = self.cursors.write;
+        let Ok(segment) = SegmentReader::open(&self.flash, end.position) else {
+            return Ok((Head::Nothing, None));
+        };
+        let key = segment.open.key;
+        if key.identity != self.cursors.identity || key.sequence < end.sequence {
+            return Ok((Head::Nothing, None));
+        }
+        if let Some(seal) = segment.seal {
+            return Ok((Head::Sealed, Some((segment.open, seal))));
+        }
+        let seal = last_good(&segment, buf, progress);
+        let head = match &seal {
+            seal if seal.totals.fragments == 0 => Head::Empty,
+            seal if seal.damaged => Head::Damaged,
+            _ => Head::Torn,
+        };
+        Ok((head, Some((segment.open, seal))))
+    }
+
+    fn take(&mut self, open: &OpenRecord, seal: &SealRecord) {
+        self.remember_boot(open);
+        self.count_sealed(open.position, seal, end_point(open, seal));
+    }
+
+    /// Boots that only the records know.
+    fn remember_boot(&mut self, open: &OpenRecord) {
+        let Point {
+            boot,
+            ticks,
+            estimate,
+        } = open.start;
+        if self.cursors.boot(boot).is_some() {
+            return;
+        }
+        let ticks = i64::try_from(ticks.0).unwrap_or(i64::MAX);
+        self.push_boot(Boot {
+            number: boot,
+            offset: UtcOffset(estimate.0.saturating_mul(90).saturating_sub(ticks)),
+            clock: open.clock,
+            machine: 0,
+        });
+    }
+
+    fn push_boot(&mut self, boot: Boot) {
+        let boots = &mut self.cursors.boots;
+        if boots.is_full() {
+            boots.remove(0);
+        }
+        boots.push(boot).expect("one was removed");
+    }
+
+    /// Old cursors may still name segments that the log has since been written over.
+    fn drop_overwritten(&mut self) -> Result<(), RingError> {
+        let size = self.flash.size();
+        let end = self.cursors.write;
+        let from = end.position.saturating_sub(size);
+        if self.cursors.oldest.position >= from {
+            return Ok(());
+        }
+        let found = find(&self.flash, self.cursors.identity, from, end.position)?;
+        let start = found.as_ref().map(|open| open.start);
+        let oldest = found.as_ref().map_or(end, place_of);
+        self.cursors.oldest = oldest;
+        self.cursors
+            .set_aside
+            .retain(|entry| entry.place.position >= oldest.position);
+        if self.cursors.upload.position < oldest.position {
+            self.unfreeze();
+            let end = start.or(self.cursors.accounted).unwrap_or_default();
+            if let Some(start) = self.cursors.passed.filter(|start| *start < end) {
+                let cause = Cause::CacheFull;
+                self.cursors.untold.push(Gap { start, end, cause });
+            }
+            self.pass_next_to_send(oldest, end);
+            self.cursors.unsent_segments = 0;
+            let mut place = oldest;
+            while place.position < self.cursors.write.position {
+                self.cursors.unsent_segments += 1;
+                place = next_of(&self.flash, &self.cursors, place)?.place;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins this boot: its number, and what is missing since the last one.
+    fn start_boot(&mut self, setup: &RingSetup, recovered: &mut Recovered) {
+        let last = self.cursors.boots.last().copied();
+        let same_machine = last.is_some_and(|boot| boot.machine == setup.machine);
+        self.restart = if self.cursors.clean || same_machine {
+            Cause::Restarted
+        } else {
+            Cause::PowerLost
+        };
+        let number = self.cursors.boots.iter().map(|boot| boot.number).max();
+        self.push_boot(Boot {
+            number: number.map_or(1, |number| number.saturating_add(1)),
+            offset: setup.offset,
+            clock: setup.clock,
+            machine: setup.machine,
+        });
+        let now = self.point(Ticks(0));
+        recovered.boot = now.boot;
+        let gap = self.cursors.open_gap.take();
+        self.cursors.clean = false;
+        let Some(accounted) = self.cursors.accounted else {
+            return;
+        };
+        recovered.restart = Some(self.restart);
+        // A gap that began before the last video has ended since.
+        let cause = gap
+            .filter(|(start, _)| (start.boot, start.ticks) >= (accounted.boot, accounted.ticks))
+            .map_or(self.restart, |(_, cause)| cause);
+        self.cursors.pending.push(Gap {
+            start: accounted,
+            end: now,
+            cause,
+        });
+        self.cursors.accounted = Some(now);
+        recovered.names = self
+            .cursors
+            .newest
+            .and_then(|position| SegmentReader::open(&self.flash, position).ok())
+            .map(|segment| segment.open.names);
+    }
+}
+
+type Found = Option<(Cursors, Option<Place>)>;
+
+/// By the first part of the table: the cursors to begin with, and, if they were made up from the
+/// records, the newest segment.
+fn where_to_begin<F: Flash>(
+    flash: &F,
+    first: Option<Cursors>,
+    second: Option<Cursors>,
+    buf: &mut [u8],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Source, Found), RingError> {
+    let state = |copy: &Option<Cursors>| match copy {
+        Some(_) => CopyState::Whole,
+        None => CopyState::Lost,
+    };
+    let newer = match (&first, &second) {
+        (Some(first), Some(second)) => second.generation > first.generation,
+        _ => false,
+    };
+    let records = if first.is_none() && second.is_none() {
+        scan(flash, buf, progress)?
+    } else {
+        None
+    };
+    let source = begin_with(state(&first), state(&second), newer, records.is_some());
+    let found = match source {
+        Source::First => first.map(|cursors| (cursors, None)),
+        Source::Second => second.map(|cursors| (cursors, None)),
+        Source::Records => match records {
+            Some(newest) => Some((
+                from_records(flash, &newest, buf, progress)?,
+                Some(place_of(&newest)),
+            )),
+            None => None,
+        },
+        Source::New => None,
+    };
+    Ok((source, found))
+}
+
+/// Looks at every page for records of one ring, the first met; from a sealed segment it goes on
+/// at its end. The newest one found.
+fn scan<F: Flash>(
+    flash: &F,
+    buf: &mut [u8],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Option<OpenRecord>, RingError> {
+    let of = flash.prepared().min(flash.size());
+    let mut newest: Option<OpenRecord> = None;
+    let mut other_size = None;
+    let mut at = 0;
+    while at < of {
+        progress(Progress::Scanning { at, of });
+        let n = usize::try_from(of - at)
+            .unwrap_or(usize::MAX)
+            .min(buf.len());
+        let (chunk, _) = buf.split_at_mut(n);
+        // A sector that cannot be read is one without a record.
+        if flash.read_at(at, chunk).is_err() {
+            at += PAGE as u64;
+            continue;
+        }
+        let (pages, _) = chunk.as_chunks::<PAGE>();
+        let record = pages.iter().zip(0u64..).find_map(|(page, i)| {
+            let at = at + i * PAGE as u64;
+            OpenRecord::decode(page)
+                .filter(|open| open.position.checked_rem(open.ring_size) == Some(at))
+                .map(|open| (at, open))
+        });
+        let Some((found_at, open)) = record else {
+            at += pages.len().max(1) as u64 * PAGE as u64;
+            continue;
+        };
+        at = found_at + PAGE as u64;
+        if open.ring_size != flash.size() {
+            other_size = Some(open.ring_size);
+            continue;
+        }
+        if let Some(next) = SegmentReader::open(flash, open.position)
+            .ok()
+            .and_then(|segment| segment.next_position())
+        {
+            at = found_at + (next - open.position);
+        }
+        let newer = newest.as_ref().is_none_or(|newest| {
+            newest.key.identity == open.key.identity && newest.key.sequence < open.key.sequence
+        });
+        if newer {
+            newest = Some(open);
+        }
+    }
+    match (newest, other_size) {
+        (None, Some(found)) => Err(RingError::OtherSize {
+            found,
+            asked: flash.size(),
+        }),
+        (newest, _) => Ok(newest),
+    }
+}
+
+/// Cursors at the oldest segment that the log up to `newest` has left whole.
+fn from_records<F: Flash>(
+    flash: &F,
+    newest: &OpenRecord,
+    buf: &mut [u8],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Cursors, RingError> {
+    let segment = SegmentReader::open(flash, newest.position)?;
+    let length = match segment.seal {
+        Some(seal) => seal.length,
+        None => last_good(&segment, buf, progress).length,
+    };
+    let end = newest.position + page_up(length);
+    let from = end.saturating_sub(flash.size());
+    let identity = newest.key.identity;
+    let oldest = find(flash, identity, from, newest.position + 1)?;
+    let oldest = oldest.as_ref().map_or_else(|| place_of(newest), place_of);
+    Ok(Cursors {
+        identity,
+        ring_size: flash.size(),
+        oldest,
+        upload: oldest,
+        write: oldest,
+        ..Cursors::default()
+    })
+}
+
+/// The seal record for an open segment, after its last good fragment.
+///
+/// A bad fragment with good ones behind it is either torn, if what followed reached the card
+/// before it, or damaged, if it had been synced. Later checks tell: each says up to where the
+/// segment was synced when it was written. A torn one ends the segment.
+fn last_good<R: ReadAt>(
+    segment: &SegmentReader<'_, R>,
+    buf: &mut [u8],
+    progress: &mut dyn FnMut(Progress),
+) -> SealRecord {
+    let mut seal = SealRecord {
+        key: segment.open.key,
+        length: segment.open.data_offset(),
+        end: segment.open.start.ticks,
+        totals: Totals::default(),
+        checks: segment.open.key.seed(),
+        cut: true,
+        damaged: false,
+    };
+    if segment.init(buf).is_err() {
+        return seal;
+    }
+    let mut fragments = segment.fragments();
+    let mut totals = seal.totals;
+    let mut bad_at = None;
+    while let Some(found) = fragments.next() {
+        let verified = found.and_then(|fragment| {
+            progress(Progress::Verifying {
+                at: fragment.offset,
+            });
+            segment.verify(&fragment, buf).map(|()| fragment)
+        });
+        match verified {
+            Ok(fragment) => {
+                totals.add(&fragment.info);
+                if bad_at.is_some_and(|bad| fragment.synced <= bad) {
+                    continue;
+                }
+                seal.damaged |= bad_at.take().is_some();
+                seal.length = fragment.offset + fragment.full_length;
+                seal.end = fragment.info.end;
+                seal.totals = totals;
+                seal.checks = fragments.running().unwrap_or(seal.checks);
+            }
+            Err(error) => {
+                bad_at.get_or_insert(error.position.saturating_sub(segment.open.position));
+                if !fragments.skip_damage(error) {
+                    break;
+                }
+            }
+        }
+    }
+    seal
+}
+
+fn place_of(open: &OpenRecord) -> Place {
+    Place {
+        position: open.position,
+        sequence: open.key.sequence,
+    }
+}

@@ -1,0 +1,783 @@
+//! The writing side: segments and fragments onto flash, in the order that survives a power cut.
+
+use core::fmt;
+
+use crc32c::crc32c_append;
+use heapless::Vec;
+
+use super::cursors::{Boot, CLOCK_STEP_MILLIS, Cursors, Place};
+use super::flash::{Flash, FlashError, page_up};
+use super::reader::ReadError;
+use super::record::{
+    CHECK_LEN, Check, FRAGMENT_HEAD_MAX, FRAGMENT_LEN_MAX, Key, Names, OpenRecord, RECORDS_LEN,
+    SealRecord, Totals,
+};
+use crate::gap::{Cause, Gap, Gaps, Point};
+use crate::limits::{CHAIN_BLOCKS_MAX, INIT_SEGMENT_MAX, PAGE, SEGMENT_BYTES_MAX};
+use crate::segment::{FragmentInfo, SegmentEnd, SegmentStart};
+use crate::time::{ClockQuality, Ticks, UtcOffset};
+
+/// Most pieces of one fragment: a full chain, its `moof`, and a few to spare.
+pub const PIECES_MAX: usize = CHAIN_BLOCKS_MAX + 7;
+
+static ZEROS: [u8; 2 * PAGE] = [0; 2 * PAGE];
+
+/// Why the ring did not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingError {
+    /// The card failed. What was asked may be asked again.
+    Flash(FlashError),
+    /// A record does not read back.
+    Read(ReadError),
+    /// A sync failed: what was written since the last good one is in doubt, from log position
+    /// `from` to `to`. [`Ring::rewind_to_synced`], then write it again.
+    InDoubt {
+        /// First byte in doubt.
+        from: u64,
+        /// First byte behind.
+        to: u64,
+    },
+    /// The files are not made up to here yet: prepare up to byte `needed` of the run, then ask
+    /// again.
+    NotPrepared {
+        /// Bytes of the run.
+        needed: u64,
+    },
+    /// No segment is open, or one is open that must be sealed first.
+    WrongState,
+    /// The fragment is not one `moof` and one `mdat`, or too long, or in too many pieces.
+    Fragment,
+    /// The init segment is longer than [`INIT_SEGMENT_MAX`].
+    InitSegment,
+    /// The open segment would fill the ring or pass [`SEGMENT_BYTES_MAX`]: seal it.
+    SegmentFull,
+    /// The run's size is no multiple of 4 KiB, or too small.
+    Size(u64),
+    /// The ring on flash was made with another size.
+    OtherSize {
+        /// Bytes of the ring on flash.
+        found: u64,
+        /// Bytes asked for.
+        asked: u64,
+    },
+    /// That segment is not the one whose turn it is.
+    NotNext {
+        /// The one asked for.
+        sequence: u64,
+    },
+}
+
+impl fmt::Display for RingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flash(error) => error.fmt(f),
+            Self::Read(error) => error.fmt(f),
+            Self::InDoubt { from, to } => {
+                write!(f, "a failed sync left positions {from} to {to} in doubt")
+            }
+            Self::NotPrepared { needed } => {
+                write!(f, "the ring is not prepared up to byte {needed}")
+            }
+            Self::WrongState => f.write_str("no segment is open, or another one still is"),
+            Self::Fragment => f.write_str("not a fragment of one moof and one mdat"),
+            Self::InitSegment => f.write_str("the init segment is too long"),
+            Self::SegmentFull => f.write_str("the segment is full"),
+            Self::Size(size) => write!(f, "a ring cannot have {size} bytes"),
+            Self::OtherSize { found, asked } => {
+                write!(f, "the ring has {found} bytes, not {asked}")
+            }
+            Self::NotNext { sequence } => write!(f, "it is not the turn of segment {sequence}"),
+        }
+    }
+}
+
+impl core::error::Error for RingError {}
+
+impl From<FlashError> for RingError {
+    fn from(error: FlashError) -> Self {
+        Self::Flash(error)
+    }
+}
+
+impl From<ReadError> for RingError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// What `cvr` knows when it opens a ring.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RingSetup {
+    /// New segments are recorded as this.
+    pub names: Names,
+    /// UTC of this boot's tick 0, as believed now.
+    pub offset: UtcOffset,
+    /// What is known of that.
+    pub clock: ClockQuality,
+    /// Hash of the machine's boot identifier.
+    pub machine: u64,
+    /// Random: the identity of an empty ring.
+    pub identity: u32,
+    /// Random, new at each start: seeds the checks of this run.
+    pub nonce: u32,
+}
+
+/// A segment has lost its place. Told before the first byte of it is written over, so that a
+/// Put of it in flight can be cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evicted {
+    /// Its sequence number; of one that could not be read, what the cursors say.
+    pub sequence: u64,
+    /// It was not in the cloud.
+    pub unsent: bool,
+    /// It is the frozen one.
+    pub in_flight: bool,
+}
+
+/// What an append did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The fragment's number in its segment.
+    pub number: u32,
+    /// Bytes the segment takes so far, records included.
+    pub segment_bytes: u64,
+}
+
+/// A sealed segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Where it lies.
+    pub place: Place,
+    /// Bytes from its first byte to the end of its last check.
+    pub length: u64,
+}
+
+/// What [`Ring::rewind_to_synced`] went back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewound {
+    /// The number of the first fragment to be appended again.
+    pub next_fragment: u32,
+}
+
+/// What anyone else may know of a ring: handed to the upload thread and the state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RingView {
+    /// Positions, frozen segment, gaps, boots, counts.
+    pub cursors: Cursors,
+    /// The segment being written.
+    pub open: Option<Place>,
+    /// Log position behind the last byte written.
+    pub written: u64,
+    /// Bytes of the ring that may be written over without an eviction.
+    pub free: u64,
+    /// Bytes of the run that are made.
+    pub prepared: u64,
+    /// Bytes of sealed segments not sent.
+    pub unsent_bytes: u64,
+    /// A failed sync left bytes in doubt.
+    pub in_doubt: bool,
+}
+
+/// How far the open segment is written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    /// Log position behind the last byte.
+    end: u64,
+    /// Presentation time of the last video's end.
+    end_ticks: Ticks,
+    totals: Totals,
+    /// CRC over all checks.
+    running: u32,
+}
+
+/// The segment being written.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    pub(super) position: u64,
+    key: Key,
+    start: Ticks,
+    now: Written,
+    /// As `now`, at the last sync that succeeded. `end` is `position` before the first one.
+    synced: Written,
+    /// Bytes of open record and init segment in [`Ring::head`].
+    head: usize,
+    /// A sync failed since `synced`.
+    in_doubt: bool,
+    /// Its seal record may be on flash: nothing can be appended any more.
+    ending: bool,
+    /// The gaps it carries, should it be withdrawn.
+    gaps: Gaps,
+}
+
+/// One camera's ring. Owned by the flash thread.
+///
+/// The order on flash: fragments, sync, seal record, sync, cursors; and on the other end: oldest
+/// cursor, sync, then the first byte over the evicted segment. Allocates only in [`Ring::open`].
+#[derive(Debug)]
+pub struct Ring<F> {
+    pub(super) flash: F,
+    pub(super) cursors: Cursors,
+    pub(super) open: Option<OpenSegment>,
+    /// The copy of the cursors to be written next. Changes only when a write has succeeded, so
+    /// that one in doubt never costs the good one.
+    pub(super) slot: u8,
+    /// Below this plus the ring's size may be written: the oldest cursor as last synced.
+    pub(super) room_from: u64,
+    /// Why the time before this boot's first video is missing.
+    pub(super) restart: Cause,
+    pub(super) names: Names,
+    pub(super) nonce: u32,
+    pub(super) page: Box<[u8; PAGE]>,
+    /// Open record and init segment, kept until they are synced.
+    pub(super) head: Box<[u8; PAGE + INIT_SEGMENT_MAX]>,
+}
+
+impl<F: Flash> Ring<F> {
+    /// Begins a segment with its init segment. Nothing of it is durable before [`Ring::sync`].
+    ///
+    /// `on_evict` is called for each segment that loses its place, before that is written over.
+    pub fn begin(
+        &mut self,
+        start: &SegmentStart,
+        init: &[u8],
+        on_evict: &mut dyn FnMut(Evicted),
+    ) -> Result<Place, RingError> {
+        if self.open.is_some() {
+            return Err(RingError::WrongState);
+        }
+        if init.len() > INIT_SEGMENT_MAX {
+            return Err(RingError::InitSegment);
+        }
+        let place = self.cursors.write;
+        let data = place.position + RECORDS_LEN;
+        let end = data + init.len() as u64;
+        self.make_room(end, on_evict)?;
+        let key = Key {
+            identity: self.cursors.identity,
+            sequence: place.sequence,
+            nonce: self.nonce,
+        };
+        let boot = self.boot();
+        let record = OpenRecord {
+            key,
+            position: place.position,
+            ring_size: self.flash.size(),
+            start: self.point(start.start),
+            clock: boot.clock,
+            names: self.names.clone(),
+            tracks: start.tracks,
+            continues: start.continues,
+            init_length: u32::try_from(init.len()).map_err(|_| RingError::InitSegment)?,
+            init_crc: crc32c_append(key.seed(), init),
+            gaps: self.gaps_before(start),
+        };
+        record.encode(&mut self.page);
+        let (front, back) = self.head.split_at_mut(PAGE);
+        front.copy_from_slice(self.page.as_slice());
+        if let Some(to) = back.get_mut(..init.len()) {
+            to.copy_from_slice(init);
+        }
+        let head = PAGE + init.len();
+        self.write_head(place.position, head)?;
+        let written = Written {
+            end,
+            end_ticks: start.start,
+            totals: Totals::default(),
+            running: key.seed(),
+        };
+        self.open = Some(OpenSegment {
+            position: place.position,
+            key,
+            start: start.start,
+            now: written,
+            synced: Written {
+                end: place.position,
+                ..written
+            },
+            head,
+            in_doubt: false,
+            ending: false,
+            gaps: record.gaps,
+        });
+        self.cursors.pending.clear();
+        self.cursors.open_gap = None;
+        Ok(place)
+    }
+
+    /// Writes a fragment, `moof` and `mdat` in `pieces`, and its check.
+    ///
+    /// With `sync_after` the check is padded, so that the sync to follow ends on a page; without,
+    /// [`Ring::sync`] adds padding of its own.
+    pub fn append(
+        &mut self,
+        info: &FragmentInfo,
+        pieces: &[&[u8]],
+        sync_after: bool,
+        on_evict: &mut dyn FnMut(Evicted),
+    ) -> Result<Appended, RingError> {
+        let length = fragment_length(pieces)?;
+        let (now, position) = self.writable()?;
+        let end = now.end + u64::from(length) + CHECK_LEN as u64;
+        // Room for padding is part of it: a sync never needs to evict.
+        let end_padded = padded(end);
+        let most = SEGMENT_BYTES_MAX.min(self.flash.size());
+        if end_padded - position > most {
+            return Err(RingError::SegmentFull);
+        }
+        self.make_room(end_padded, on_evict)?;
+        let open = self.open.as_mut().ok_or(RingError::WrongState)?;
+        if open.ending {
+            return Err(RingError::WrongState);
+        }
+        let content = pieces
+            .iter()
+            .fold(open.key.seed(), |crc, piece| crc32c_append(crc, piece));
+        let end = if sync_after { page_up(end) } else { end };
+        let mut check = Check {
+            size: u32_of(end - now.end - u64::from(length)),
+            number: now.totals.fragments,
+            length,
+            info: *info,
+            content,
+            running: 0,
+            synced: u32_of(open.synced.end - position),
+        };
+        let bytes = check.encode(open.key, now.running);
+        let padding = zeros(u64::from(check.size) - CHECK_LEN as u64);
+        let mut all: Vec<&[u8], { PIECES_MAX + 2 }> = Vec::new();
+        all.extend_from_slice(pieces)
+            .and_then(|()| all.extend_from_slice(&[&bytes, padding]))
+            .map_err(|_| RingError::Fragment)?;
+        write_wrapped(&mut self.flash, now.end, &all)?;
+        open.now.end = end;
+        open.now.end_ticks = info.end;
+        open.now.totals.add(info);
+        open.now.running = check.running;
+        Ok(Appended {
+            number: check.number,
+            segment_bytes: end - position,
+        })
+    }
+
+    /// Makes all that was appended durable; its memory may be given back.
+    ///
+    /// [`RingError::InDoubt`] if the card failed: a second sync would prove nothing.
+    pub fn sync(&mut self) -> Result<(), RingError> {
+        self.writable()?;
+        self.pad()?;
+        self.sync_open()
+    }
+
+    /// After a failed sync: goes back to the last good one. The fragments since then, from
+    /// `next_fragment` on, are to be appended again, or the segment sealed as it is.
+    pub fn rewind_to_synced(&mut self) -> Result<Rewound, RingError> {
+        let open = self.open.as_ref().ok_or(RingError::WrongState)?;
+        let (position, head) = (open.position, open.head);
+        let head_synced = open.synced.end > position;
+        if !head_synced {
+            self.write_head(position, head)?;
+        }
+        let open = self.open.as_mut().ok_or(RingError::WrongState)?;
+        open.now = open.synced;
+        if !head_synced {
+            open.now.end = position + PAGE as u64 + head as u64;
+        }
+        open.in_doubt = false;
+        Ok(Rewound {
+            next_fragment: open.now.totals.fragments,
+        })
+    }
+
+    /// Ends the segment: what is left to sync, then the seal record, then the cursors.
+    ///
+    /// `None`: it held no fragment and is withdrawn. If this fails it may be called again, while
+    /// [`Ring::open_place`] still names the segment; otherwise it is sealed, and only the cursors
+    /// lag behind, which the next start would mend.
+    pub fn seal(&mut self, end: &SegmentEnd) -> Result<Option<Sealed>, RingError> {
+        let (now, position) = self.writable()?;
+        if now.totals.fragments == 0 {
+            return self.withdraw().map(|()| None);
+        }
+        let open = self.open.as_ref().ok_or(RingError::WrongState)?;
+        if open.synced.end < now.end {
+            self.sync_open()?;
+        }
+        let open = self.open.as_mut().ok_or(RingError::WrongState)?;
+        open.ending = true;
+        let record = SealRecord {
+            key: open.key,
+            length: now.end - position,
+            end: end.end.max(open.start),
+            totals: now.totals,
+            checks: now.running,
+            cut: false,
+            damaged: false,
+        };
+        self.write_seal(position, &record)?;
+        self.open = None;
+        let end = self.point(record.end);
+        self.count_sealed(position, &record, end);
+        self.write_cursors()?;
+        Ok(Some(Sealed {
+            place: Place {
+                position,
+                sequence: record.key.sequence,
+            },
+            length: record.length,
+        }))
+    }
+
+    /// Notes a clean stop. The open segment, if any, is to be sealed before.
+    pub fn close(&mut self) -> Result<(), RingError> {
+        if self.open.is_some() {
+            return Err(RingError::WrongState);
+        }
+        self.cursors.clean = true;
+        let written = self.write_cursors();
+        self.cursors.clean = false;
+        written
+    }
+
+    /// Video is missing from `start` on because of `cause`, until the next segment begins.
+    pub fn open_gap(&mut self, start: Ticks, cause: Cause) -> Result<(), RingError> {
+        let gap = Some((self.point(start), cause));
+        if self.cursors.open_gap == gap {
+            return Ok(());
+        }
+        self.cursors.open_gap = gap;
+        self.write_cursors()
+    }
+
+    /// UTC of this boot's tick 0, as known now. Written at once if its quality changes or it is
+    /// stepped, else with the next cursors.
+    pub fn set_clock(&mut self, offset: UtcOffset, clock: ClockQuality) -> Result<(), RingError> {
+        let Some(boot) = self.cursors.boots.last_mut() else {
+            return Ok(());
+        };
+        let step = boot.offset.utc(Ticks(0)).0.abs_diff(offset.utc(Ticks(0)).0);
+        let at_once = boot.clock != clock || step >= CLOCK_STEP_MILLIS;
+        (boot.offset, boot.clock) = (offset, clock);
+        if at_once {
+            self.write_cursors()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// From the next segment on, records under these names.
+    pub fn set_names(&mut self, names: Names) {
+        self.names = names;
+    }
+
+    /// The segment being written.
+    pub fn open_place(&self) -> Option<Place> {
+        self.open.as_ref().map(|open| Place {
+            position: open.position,
+            sequence: open.key.sequence,
+        })
+    }
+
+    /// What is known of the ring now.
+    pub fn view(&self) -> RingView {
+        let written = self
+            .open
+            .as_ref()
+            .map_or(self.cursors.write.position, |open| open.now.end);
+        let cursors = self.cursors.clone();
+        RingView {
+            open: self.open_place(),
+            written,
+            free: (cursors.oldest.position + self.flash.size()).saturating_sub(written),
+            prepared: self.flash.prepared(),
+            unsent_bytes: cursors.write.position - cursors.upload.position,
+            in_doubt: self.open.as_ref().is_some_and(|open| open.in_doubt),
+            cursors,
+        }
+    }
+
+    /// The card under it.
+    pub fn flash(&self) -> &F {
+        &self.flash
+    }
+
+    /// The card under it, to prepare it further. The ring's bytes are not to be touched.
+    pub fn flash_mut(&mut self) -> &mut F {
+        &mut self.flash
+    }
+
+    /// The card under it.
+    pub fn into_flash(self) -> F {
+        self.flash
+    }
+
+    /// Counts the segment just sealed at `position` and moves the end of the log behind it.
+    pub(super) fn count_sealed(&mut self, position: u64, seal: &SealRecord, end: Point) {
+        let cursors = &mut self.cursors;
+        cursors.write = Place {
+            position: position + page_up(seal.length),
+            sequence: seal.key.sequence + 1,
+        };
+        cursors.newest = Some(position);
+        cursors.unsent_segments += 1;
+        cursors.counters.sealed += 1;
+        cursors.accounted = Some(end);
+        cursors.pending.clear();
+        let here = Place {
+            position,
+            sequence: seal.key.sequence,
+        };
+        for cursor in [&mut cursors.oldest, &mut cursors.upload] {
+            if cursor.position == position {
+                *cursor = here;
+            }
+        }
+    }
+
+    /// Writes and syncs the seal record of the segment at `position`.
+    pub(super) fn write_seal(
+        &mut self,
+        position: u64,
+        record: &SealRecord,
+    ) -> Result<(), RingError> {
+        record.encode(&mut self.page);
+        write_wrapped(
+            &mut self.flash,
+            position + PAGE as u64,
+            &[self.page.as_slice()],
+        )?;
+        Ok(self.flash.sync()?)
+    }
+
+    /// Writes and syncs the cursors' next generation over the older copy.
+    pub(super) fn write_cursors(&mut self) -> Result<(), RingError> {
+        self.cursors.generation += 1;
+        self.cursors.encode(&mut self.page);
+        self.flash.write_cursors(self.slot, &self.page)?;
+        self.flash.sync_cursors(self.slot)?;
+        self.slot ^= 1;
+        self.room_from = self.cursors.oldest.position;
+        Ok(())
+    }
+
+    /// The time at `ticks` of this boot.
+    pub(super) fn point(&self, ticks: Ticks) -> Point {
+        let boot = self.boot();
+        Point {
+            boot: boot.number,
+            ticks,
+            estimate: boot.offset.utc(ticks),
+        }
+    }
+
+    fn boot(&self) -> Boot {
+        self.cursors.boots.last().copied().unwrap_or_default()
+    }
+
+    /// Gaps of earlier boots, then the holes of this one.
+    ///
+    /// What is missing between tick 0 and the first session of a boot belongs to the restart;
+    /// what the recorder delivered and the card did not take is `cacheFailed`. A ring that never
+    /// held video misses nothing before its first segment.
+    fn gaps_before(&self, start: &SegmentStart) -> Gaps {
+        let mut gaps = self.cursors.pending.clone();
+        let Some(accounted) = self.cursors.accounted else {
+            return gaps;
+        };
+        let boot = self.boot().number;
+        let from_start = (accounted.boot, accounted.ticks) == (boot, Ticks(0));
+        let told_from = start.holes.first().map_or(start.start, |hole| hole.start);
+        if accounted.ticks < told_from {
+            gaps.push(Gap {
+                start: accounted,
+                end: self.point(told_from),
+                cause: if from_start {
+                    self.restart
+                } else {
+                    Cause::CacheFailed
+                },
+            });
+        }
+        for hole in &start.holes {
+            let first = from_start && hole.start == Ticks(0);
+            let cause = match hole.cause {
+                Cause::Restarted if first => self.restart,
+                cause => cause,
+            };
+            gaps.push(Gap {
+                start: self.point(hole.start),
+                end: self.point(hole.end),
+                cause,
+            });
+        }
+        gaps
+    }
+
+    /// The open segment's state, if fragments can be written to it.
+    fn writable(&self) -> Result<(Written, u64), RingError> {
+        let open = self.open.as_ref().ok_or(RingError::WrongState)?;
+        if open.in_doubt {
+            return Err(RingError::InDoubt {
+                from: open.synced.end,
+                to: open.now.end,
+            });
+        }
+        Ok((open.now, open.position))
+    }
+
+    /// Ends what was written on a page's boundary, by a check without a fragment.
+    fn pad(&mut self) -> Result<(), RingError> {
+        let open = self.open.as_mut().ok_or(RingError::WrongState)?;
+        let now = open.now;
+        if now.end == page_up(now.end) {
+            return Ok(());
+        }
+        let end = page_up(now.end + CHECK_LEN as u64);
+        let mut check = Check {
+            size: u32_of(end - now.end),
+            number: now.totals.fragments,
+            synced: u32_of(open.synced.end - open.position),
+            ..Check::default()
+        };
+        let bytes = check.encode(open.key, now.running);
+        let padding = zeros(u64::from(check.size) - CHECK_LEN as u64);
+        write_wrapped(&mut self.flash, now.end, &[&bytes, padding])?;
+        open.now.end = end;
+        open.now.running = check.running;
+        Ok(())
+    }
+
+    fn sync_open(&mut self) -> Result<(), RingError> {
+        let synced = self.flash.sync();
+        let open = self.open.as_mut().ok_or(RingError::WrongState)?;
+        match synced {
+            Ok(()) => open.synced = open.now,
+            Err(_) => open.in_doubt = true,
+        }
+        let (from, to) = (open.synced.end, open.now.end);
+        synced.map_err(|_| RingError::InDoubt { from, to })
+    }
+
+    fn write_head(&mut self, position: u64, len: usize) -> Result<(), RingError> {
+        let (record, init) = self
+            .head
+            .split_at(len.min(self.head.len()))
+            .0
+            .split_at(PAGE);
+        write_wrapped(&mut self.flash, position, &[record])?;
+        write_wrapped(&mut self.flash, position + RECORDS_LEN, &[init])?;
+        Ok(())
+    }
+
+    /// Takes back a segment without fragments; its sequence number is not given again.
+    fn withdraw(&mut self) -> Result<(), RingError> {
+        if let Some(open) = self.open.take() {
+            self.cursors.pending = open.gaps;
+            self.skip_sequence();
+            self.cursors.accounted = self.cursors.accounted.map(|_| self.point(open.start));
+        }
+        self.write_cursors()
+    }
+
+    /// The next sequence number will not be given.
+    pub(super) fn skip_sequence(&mut self) {
+        let cursors = &mut self.cursors;
+        cursors.write.sequence += 1;
+        for cursor in [&mut cursors.oldest, &mut cursors.upload] {
+            if cursor.position == cursors.write.position {
+                *cursor = cursors.write;
+            }
+        }
+    }
+}
+
+/// Bytes of the one `moof` and the one `mdat` that `pieces` hold.
+fn fragment_length(pieces: &[&[u8]]) -> Result<u32, RingError> {
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let moof = box_size(pieces, 0, b"moof").ok_or(RingError::Fragment)?;
+    let mdat = box_size(pieces, moof, b"mdat").ok_or(RingError::Fragment)?;
+    let fits = moof <= FRAGMENT_HEAD_MAX - 8
+        && length <= FRAGMENT_LEN_MAX
+        && pieces.len() <= PIECES_MAX
+        && moof.checked_add(mdat) == Some(length);
+    u32::try_from(length)
+        .ok()
+        .filter(|_| fits)
+        .ok_or(RingError::Fragment)
+}
+
+/// Size of the box of type `kind` at `at` (ISO/IEC 14496-12 section 4.2).
+fn box_size(pieces: &[&[u8]], at: usize, kind: &[u8; 4]) -> Option<usize> {
+    let mut header = [0; 8];
+    let mut bytes = Skip { pieces, at };
+    for to in &mut header {
+        *to = bytes.next()?;
+    }
+    let [a, b, c, d, found @ ..] = header;
+    let size = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
+    (&found == kind && size >= 8).then_some(size)
+}
+
+/// The bytes of `pieces` from `at` on.
+struct Skip<'a> {
+    pieces: &'a [&'a [u8]],
+    at: usize,
+}
+
+impl Iterator for Skip<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        while let [first, rest @ ..] = self.pieces {
+            if let Some(byte) = first.get(self.at) {
+                self.at += 1;
+                return Some(*byte);
+            }
+            self.at -= first.len();
+            self.pieces = rest;
+        }
+        None
+    }
+}
+
+/// Writes `pieces` at log position `position`, in two parts where they pass the end of the run.
+fn write_wrapped<F: Flash>(
+    flash: &mut F,
+    position: u64,
+    pieces: &[&[u8]],
+) -> Result<(), FlashError> {
+    let at = position % flash.size();
+    let mut before_end = usize::try_from(flash.size() - at).unwrap_or(usize::MAX);
+    let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+    if total <= before_end {
+        return flash.write(at, pieces);
+    }
+    let mut first: Vec<&[u8], { PIECES_MAX + 2 }> = Vec::new();
+    let mut second = first.clone();
+    for piece in pieces {
+        let (front, back) = piece.split_at(before_end.min(piece.len()));
+        before_end -= front.len();
+        for (part, list) in [(front, &mut first), (back, &mut second)] {
+            if !part.is_empty() {
+                list.push(part).expect("no more than there were");
+            }
+        }
+    }
+    flash.write(at, &first)?;
+    flash.write(0, &second)
+}
+
+/// Where a check that ends at `end`, and padding behind it, end at the latest.
+const fn padded(end: u64) -> u64 {
+    page_up(end + CHECK_LEN as u64)
+}
+
+fn zeros(n: u64) -> &'static [u8] {
+    usize::try_from(n)
+        .ok()
+        .and_then(|n| ZEROS.get(..n))
+        .expect("padding is shorter than two pages")
+}
+
+fn u32_of(n: u64) -> u32 {
+    u32::try_from(n).expect("a segment is shorter than 4 GiB")
+}
