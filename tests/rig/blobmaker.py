@@ -42,6 +42,7 @@ class Maker:
     sequence: int = 0
     end: int = None
     gaps: list = field(default_factory=list)
+    fragments: int = 0
 
     def blob(self, units, end):
         """(name, headers, body) of a segment: `units` has a list of `Unit` for each track.
@@ -50,7 +51,7 @@ class Maker:
         """
         start = units[0][0].dts + units[0][0].composition
         init = box(b"ftyp", b"iso6\0\0\0\0iso6mp41") + movie(self.tracks, None, 0, 0, 0)
-        inner, places = fragments(init, units)
+        inner, places, self.fragments = fragments(init, units, self.fragments)
         front_type = box(b"ftyp", b"isom\0\0\2\0isomiso2avc1mp41")
         length = end - start
         size = len(front_type) + len(movie(self.tracks, (units, places), start, length, 0))
@@ -79,13 +80,17 @@ class Maker:
         return name, headers, body
 
 
-def fragments(init, units):
-    """The `mdat`'s payload, and each sample's place in it: lists of offsets."""
+def fragments(init, units, before):
+    """The `mdat`'s payload, each sample's place in it, and the number of its last fragment.
+
+    The numbers go on from `before`: VLC takes a fragment 1 behind a fragment 3 for a break.
+    """
     out, places = bytearray(init), [[] for _ in units]
     # A fragment from each video sync sample on; audio goes by its time.
     cuts = [one.dts for one in units[0] if one.sync] + [1 << 62]
     taken = [0] * len(units)
-    for number, cut in enumerate(cuts[1:], 1):
+    number = before
+    for number, cut in enumerate(cuts[1:], before + 1):
         groups = []
         for track, samples in enumerate(units):
             first = taken[track]
@@ -102,7 +107,7 @@ def fragments(init, units):
                 places[track].append(base)
                 base += len(one.data)
         out += box(b"free", bytes(-(len(out) + 8) % 4096))
-    return bytes(out), places
+    return bytes(out), places, number
 
 
 def moof(number, groups, data_at):

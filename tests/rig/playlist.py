@@ -15,14 +15,17 @@ def hls(segments):
     longest = max(one.end - one.start for one in segments)
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-PLAYLIST-TYPE:VOD",
              f"#EXT-X-TARGETDURATION:{-(-longest // 1000)}", "#EXT-X-MEDIA-SEQUENCE:0"]
+    init = None
     for one in segments:
         offset, length = one.init
         uri = urllib.parse.quote(one.name)
-        start = one.metadata["start"]
         rest = one.blob.size - offset - length
+        # A second map with the same content would make ffmpeg warn of a duplicated moov.
+        if one.metadata["initid"] != init:
+            init = one.metadata["initid"]
+            lines.append(f'#EXT-X-MAP:URI="{uri}",BYTERANGE="{length}@{offset}"')
         lines += [
-            f'#EXT-X-MAP:URI="{uri}",BYTERANGE="{length}@{offset}"',
-            f"#EXT-X-PROGRAM-DATE-TIME:{start}",
+            f"#EXT-X-PROGRAM-DATE-TIME:{one.metadata['start']}",
             f"#EXTINF:{(one.end - one.start) / 1000:.3f},",
             f"#EXT-X-BYTERANGE:{rest}@{offset + length}",
             uri,
@@ -72,7 +75,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         name = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).lstrip("/")
         found = [one / name for one in self.folders if (one / name).is_file()]
         if not found or ".." in name:
-            self.send_response(404)
+            self.send_response(204 if name == "favicon.ico" else 404)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return

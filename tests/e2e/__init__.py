@@ -1,0 +1,1 @@
+"""End-to-end cases; one file each. See tests/README.md."""

@@ -1,0 +1,13 @@
+"""Builds the binary under test."""
+import os
+import subprocess
+
+from .paths import BINARY, ROOT
+
+
+def build():
+    """The release build with short segments, in a folder of its own; nothing if one is given."""
+    if "CVR_E2E_BINARY" not in os.environ:
+        subprocess.run(
+            ["cargo", "build", "--release", "--quiet", "--features", "short-segments",
+             "--target-dir", BINARY.parents[1]], cwd=ROOT, check=True)
