@@ -4,6 +4,8 @@
 //! sector may be there, be missing, or be torn, independently of all others; the same for a copy
 //! of the cursors. Nothing else ever changes.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use super::flash::{Flash, FlashError, Operation, ReadAt};
 use crate::limits::PAGE;
 
@@ -29,6 +31,59 @@ pub struct MemFlash {
     operations: u64,
     cut_at: Option<u64>,
     fail_at: Option<u64>,
+}
+
+/// Descriptors of one card: the ring writes through one, a reader reads through another, and a
+/// test keeps a third to cut the power.
+#[derive(Clone, Debug)]
+pub struct SharedMemFlash(Arc<Mutex<MemFlash>>);
+
+impl SharedMemFlash {
+    /// The first descriptor of `flash`.
+    pub fn new(flash: MemFlash) -> Self {
+        Self(Arc::new(Mutex::new(flash)))
+    }
+
+    /// The card itself.
+    pub fn card(&self) -> MutexGuard<'_, MemFlash> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReadAt for SharedMemFlash {
+    fn size(&self) -> u64 {
+        self.card().size()
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<(), FlashError> {
+        self.card().read_at(at, buf)
+    }
+}
+
+impl Flash for SharedMemFlash {
+    fn prepared(&self) -> u64 {
+        self.card().prepared()
+    }
+
+    fn write(&mut self, at: u64, pieces: &[&[u8]]) -> Result<(), FlashError> {
+        self.card().write(at, pieces)
+    }
+
+    fn sync(&mut self) -> Result<(), FlashError> {
+        self.card().sync()
+    }
+
+    fn read_cursors(&mut self, slot: u8, buf: &mut [u8; PAGE]) -> Result<(), FlashError> {
+        self.card().read_cursors(slot, buf)
+    }
+
+    fn write_cursors(&mut self, slot: u8, data: &[u8; PAGE]) -> Result<(), FlashError> {
+        self.card().write_cursors(slot, data)
+    }
+
+    fn sync_cursors(&mut self, slot: u8) -> Result<(), FlashError> {
+        self.card().sync_cursors(slot)
+    }
 }
 
 /// A place that is synced on its own.
@@ -80,12 +135,13 @@ impl MemFlash {
     }
 
     /// The card after a power cut.
-    pub fn power_cut(mut self, loss: Loss) -> Self {
-        for (medium, salt) in self.media().into_iter().zip(1..) {
+    pub fn power_cut(&self, loss: Loss) -> Self {
+        let mut after = self.clone();
+        for (medium, salt) in after.media().into_iter().zip(1..) {
             medium.lose(loss, salt);
         }
-        (self.operations, self.cut_at, self.fail_at) = (0, None, None);
-        self
+        (after.operations, after.cut_at, after.fail_at) = (0, None, None);
+        after
     }
 
     /// Spoils bytes of the run as a bad card does: what was synced reads back wrong.

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::mem_flash::{Loss, MemFlash};
+use super::mem_flash::{Loss, MemFlash, SharedMemFlash};
 use super::{Frozen, Recovered, Ring, RingError, RingSetup, SegmentReader};
 use crate::gap::{Cause, Hole};
 use crate::media::Tracks;
@@ -61,8 +61,10 @@ impl Model {
     }
 }
 
-fn open(flash: MemFlash, model: &mut Model) -> Result<(Ring<MemFlash>, Recovered), RingError> {
-    Ring::open(flash, model.setup(), &mut |_| {})
+type Opened = Result<(Ring<SharedMemFlash>, Recovered), RingError>;
+
+fn open(flash: &SharedMemFlash, model: &mut Model) -> Opened {
+    Ring::open(flash.clone(), model.setup(), &mut |_| {})
 }
 
 fn fragment(tag: u64, payload: usize) -> Vec<u8> {
@@ -77,7 +79,7 @@ fn fragment(tag: u64, payload: usize) -> Vec<u8> {
 }
 
 /// Records one segment of a few fragments, from `t` on; returns its end.
-fn record(ring: &mut Ring<MemFlash>, model: &mut Model, t: u64) -> Result<u64, RingError> {
+fn record(ring: &mut Ring<SharedMemFlash>, model: &mut Model, t: u64) -> Result<u64, RingError> {
     let mut holes = crate::segment::Holes::new();
     if t == 3 * SECOND {
         let hole = Hole {
@@ -143,7 +145,7 @@ fn record(ring: &mut Ring<MemFlash>, model: &mut Model, t: u64) -> Result<u64, R
 }
 
 /// Sends the next segment, if there is one.
-fn upload(ring: &mut Ring<MemFlash>, model: &mut Model) -> Result<(), RingError> {
+fn upload(ring: &mut Ring<SharedMemFlash>, model: &mut Model) -> Result<(), RingError> {
     let cursors = ring.view().cursors;
     if cursors.upload.position == cursors.write.position {
         return Ok(());
@@ -168,7 +170,11 @@ fn upload(ring: &mut Ring<MemFlash>, model: &mut Model) -> Result<(), RingError>
     Ok(())
 }
 
-fn run(ring: &mut Ring<MemFlash>, model: &mut Model, segments: usize) -> Result<(), RingError> {
+fn run(
+    ring: &mut Ring<SharedMemFlash>,
+    model: &mut Model,
+    segments: usize,
+) -> Result<(), RingError> {
     let mut t = 3 * SECOND;
     for i in 0..segments {
         t = record(ring, model, t)?;
@@ -184,7 +190,7 @@ fn run(ring: &mut Ring<MemFlash>, model: &mut Model, segments: usize) -> Result<
     Ok(())
 }
 
-fn check(ring: &Ring<MemFlash>, model: &Model) {
+fn check(ring: &Ring<SharedMemFlash>, model: &Model) {
     let cursors = ring.view().cursors;
     let mut position = cursors.oldest.position;
     let mut found = BTreeSet::new();
@@ -276,7 +282,8 @@ fn losses(cut: u64) -> [Loss; 4] {
 /// Operations of the whole scenario without a cut.
 fn operations() -> u64 {
     let mut model = Model::default();
-    let (mut ring, _) = open(MemFlash::new(SIZE), &mut model).unwrap();
+    let flash = SharedMemFlash::new(MemFlash::new(SIZE));
+    let (mut ring, _) = open(&flash, &mut model).unwrap();
     run(&mut ring, &mut model, SEGMENTS).unwrap();
     check(&ring, &model);
     let view = ring.view();
@@ -287,68 +294,53 @@ fn operations() -> u64 {
     );
     assert!(view.cursors.counters.evicted_unsent > 0);
     assert!(view.cursors.counters.evicted_sent > 0);
-    ring.flash().operations()
+    flash.card().operations()
 }
 
-fn cut(at: u64, loss: Loss) -> (MemFlash, Model) {
-    let mut model = Model::default();
-    let mut flash = MemFlash::new(SIZE);
-    flash.cut_at(at);
-    match open(flash.clone(), &mut model) {
-        Err(_) => {
-            // The ring is consumed with the error; what it wrote before the cut is written again.
-            (flash.power_cut(loss), model)
-        }
-        Ok((mut ring, _)) => {
-            run(&mut ring, &mut model, SEGMENTS).unwrap_err();
-            (ring.into_flash().power_cut(loss), model)
-        }
+/// Runs on `flash` until power fails in operation `at`; what is left of the card.
+fn cut(flash: MemFlash, model: &mut Model, at: u64, segments: usize, loss: Loss) -> MemFlash {
+    let flash = SharedMemFlash::new(flash);
+    flash.card().cut_at(at);
+    if let Ok((mut ring, _)) = open(&flash, model) {
+        run(&mut ring, model, segments).unwrap_err();
     }
+    flash.card().power_cut(loss)
+}
+
+/// Starts on `flash`, checks, records, sends all, checks again.
+fn go_on(flash: MemFlash, model: &mut Model) -> Recovered {
+    let flash = SharedMemFlash::new(flash);
+    let (mut ring, recovered) = open(&flash, model).unwrap();
+    check(&ring, model);
+    run(&mut ring, model, 4).unwrap();
+    while ring.view().cursors.unsent_segments > 0 {
+        upload(&mut ring, model).unwrap();
+    }
+    check(&ring, model);
+    recovered
 }
 
 #[test]
 fn synced_video_survives_a_cut_at_every_operation() {
-    let operations = operations();
-    for at in 2..operations {
+    for at in 0..operations() {
         for loss in losses(at) {
-            let (flash, mut model) = cut(at, loss);
-            let (mut ring, recovered) = open(flash, &mut model).unwrap();
-            check(&ring, &model);
-            if let Some(cause) = recovered.restart {
-                assert_eq!(cause, Cause::PowerLost);
-            }
-            run(&mut ring, &mut model, 4).unwrap();
-            while ring.view().cursors.unsent_segments > 0 {
-                upload(&mut ring, &mut model).unwrap();
-            }
-            check(&ring, &model);
+            let mut model = Model::default();
+            let flash = cut(MemFlash::new(SIZE), &mut model, at, SEGMENTS, loss);
+            let restart = go_on(flash, &mut model).restart;
+            assert!(restart.is_none_or(|cause| cause == Cause::PowerLost));
         }
     }
 }
 
 #[test]
 fn a_second_cut_during_or_after_recovery_loses_nothing_either() {
-    let operations = operations();
-    for at in (2..operations).step_by(5) {
-        for second in 0..12 {
-            for loss in losses(at ^ second << 32) {
-                let (mut flash, mut model) = cut(at, loss);
-                flash.cut_at(second);
-                let again = match open(flash.clone(), &mut model) {
-                    Err(_) => flash.power_cut(loss),
-                    Ok((mut ring, _)) => {
-                        run(&mut ring, &mut model, 4).unwrap_err();
-                        ring.into_flash().power_cut(loss)
-                    }
-                };
-                let (mut ring, _) = open(again, &mut model).unwrap();
-                check(&ring, &model);
-                run(&mut ring, &mut model, 2).unwrap();
-                while ring.view().cursors.unsent_segments > 0 {
-                    upload(&mut ring, &mut model).unwrap();
-                }
-                check(&ring, &model);
-            }
+    for at in (0..operations()).step_by(7) {
+        for second in 0..24 {
+            let [.., loss] = losses(at ^ second << 32);
+            let mut model = Model::default();
+            let flash = cut(MemFlash::new(SIZE), &mut model, at, SEGMENTS, loss);
+            let flash = cut(flash, &mut model, second, 4, loss);
+            go_on(flash, &mut model);
         }
     }
 }

@@ -408,10 +408,7 @@ impl<F: Flash> Ring<F> {
             return;
         };
         recovered.restart = Some(self.restart);
-        // A gap that began before the last video has ended since.
-        let cause = gap
-            .filter(|(start, _)| (start.boot, start.ticks) >= (accounted.boot, accounted.ticks))
-            .map_or(self.restart, |(_, cause)| cause);
+        let cause = gap.map_or(self.restart, |(_, cause)| cause);
         self.cursors.pending.push(Gap {
             start: accounted,
             end: now,

@@ -299,8 +299,8 @@ impl<F: Flash> Ring<F> {
             ending: false,
             gaps: record.gaps,
         });
-        self.cursors.pending.clear();
-        self.cursors.open_gap = None;
+        // `pending` stays until the segment that carries it is sealed: cursors may be written
+        // before any of it is durable.
         Ok(place)
     }
 
@@ -522,6 +522,7 @@ impl<F: Flash> Ring<F> {
         cursors.counters.sealed += 1;
         cursors.accounted = Some(end);
         cursors.pending.clear();
+        cursors.open_gap = cursors.open_gap.filter(|(start, _)| *start >= end);
         let here = Place {
             position,
             sequence: seal.key.sequence,
