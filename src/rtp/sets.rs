@@ -52,3 +52,52 @@ fn picture_set_id(unit: &[u8]) -> Result<u8, SpsError> {
     let mut bits = BitReader::new(sps::body(unit, nal::PPS)?);
     sps::bounded(bits.unsigned()?, 255, &bits)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_takes_the_place_of_the_one_with_its_identifier() {
+        let mut sets = ParameterSets::default();
+        let (first, second) = ([0x67, 77, 0, 30, 0x9a], [0x67, 77, 0, 30, 0x9b]);
+        let other_id = [0x67, 77, 0, 30, 0x4a];
+        assert_eq!(keep(&mut sets, &first), Ok(true));
+        assert_eq!(keep(&mut sets, &first), Ok(false));
+        assert_eq!(keep(&mut sets, &other_id), Ok(true));
+        assert_eq!(keep(&mut sets, &second), Ok(true));
+        assert_eq!(sets.sps, [&other_id[..], &second]);
+        assert_eq!(keep(&mut sets, &[0x68, 0x80]), Ok(true));
+        assert_eq!(keep(&mut sets, &[0x68, 0x90]), Ok(true));
+        assert_eq!(sets.pps, [[0x68, 0x90]]);
+    }
+
+    #[test]
+    fn the_oldest_goes_when_there_is_no_room() {
+        let mut sets = ParameterSets::default();
+        for id in [0x90, 0x4a, 0x6a] {
+            assert_eq!(keep(&mut sets, &[0x67, 77, 0, 30, id]), Ok(true));
+        }
+        let ids: Vec<_> = sets.sps.iter().map(|set| set[4]).collect();
+        assert_eq!(ids, [0x4a, 0x6a]);
+    }
+
+    #[test]
+    fn what_is_no_parameter_set_is_refused() {
+        let mut sets = ParameterSets::default();
+        for (unit, expected) in [
+            (&[0x65, 1, 2, 3][..], SpsError::Type { header: 0x65 }),
+            (&[], SpsError::Missing),
+            (&[0x67, 77, 0, 30], SpsError::Truncated { at: 24 }),
+            (&[0x68], SpsError::Truncated { at: 0 }),
+            (
+                &[0x67, 77, 0, 30, 0x04, 0x20],
+                SpsError::Value { at: 35, value: 32 },
+            ),
+            (&[0x67; 513], SpsError::TooLong { len: 513 }),
+        ] {
+            assert_eq!(keep(&mut sets, unit), Err(expected), "{unit:x?}");
+        }
+        assert_eq!(sets, ParameterSets::default());
+    }
+}

@@ -342,3 +342,250 @@ pub(super) fn bounded(value: u32, max: u8, bits: &BitReader<'_>) -> Result<u8, S
         _ => Err(SpsError::Value { at, value }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::ParameterSet;
+
+    fn unit(hex: &str) -> Vec<u8> {
+        (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
+    fn described(unit: &[u8]) -> Result<(u16, u16, (u16, u16), u8), SpsError> {
+        let mut sets = ParameterSets::default();
+        sets.sps
+            .push(ParameterSet::from_slice(unit).unwrap())
+            .unwrap();
+        describe(&sets).map(|d| (d.width, d.height, d.pixel_aspect, d.reorder_depth))
+    }
+
+    const BASELINE: &str = "6742c00cd901419f9f011000000300100000030320f142a480";
+    const WITH_VUI: &str = "67640028acd940780227e5c044000003000400000300c83c60c658";
+
+    /// What x264 writes, and what cameras do; the expected values are ffprobe's.
+    #[test]
+    fn sizes_aspects_and_reordering_are_as_ffprobe_sees_them() {
+        let cases = [
+            ("baseline", BASELINE, (320, 180, (1, 1), 0)),
+            ("high, cropped, B-frames", WITH_VUI, (1920, 1080, (1, 1), 2)),
+            (
+                "interlaced, 16:11",
+                "6764001eacd940b424d8208000000300800000190f8a14cb",
+                (720, 576, (16, 11), 2),
+            ),
+            (
+                "4:2:2, cropped, extended 7:5",
+                "677a001ebcd940a02fea2fff000700051000000300100000030320f162d960",
+                (638, 358, (7, 5), 2),
+            ),
+            (
+                "4:4:4, cropped",
+                "67f4000d919b282a33c7c5e022000003000200000300641e28532c",
+                (322, 182, (1, 1), 2),
+            ),
+            (
+                "NAL HRD",
+                "6764001eacd940a02ff9701100000300010000030032604000f424001e84a4c30078b16cb0",
+                (640, 360, (1, 1), 2),
+            ),
+            (
+                "intra only",
+                "676e100da6cb8283f6022000000300200000064080",
+                (320, 240, (1, 1), 0),
+            ),
+            (
+                "V380",
+                "274de0288d680a03da1000000300100000030280f1422a",
+                (640, 480, (1, 1), 0),
+            ),
+            ("Reolink", "67640033ac1514a0a03d90", (640, 480, (1, 1), 0)),
+            (
+                "Reolink, bytes behind the SPS",
+                "67640033ac1514a0a03da1000004f6000063380404",
+                (640, 480, (1, 1), 0),
+            ),
+            (
+                "Wyze, HRD and end in the middle of the VUI",
+                "274d0029e7403c0113f2cd4040407c000003000400000300a0d1800ea60015f97fff0280",
+                (1920, 1080, (1, 1), 0),
+            ),
+            (
+                "VStarcam",
+                "674d0028e900f0044fcb0800001f48000754e020",
+                (1920, 1080, (1, 1), 0),
+            ),
+        ];
+        for (name, hex, expected) in cases {
+            assert_eq!(described(&unit(hex)), Ok(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_truncated_sps_is_an_error_and_a_truncated_vui_is_not() {
+        let whole = unit(WITH_VUI);
+        let lens = (0..whole.len()).map(|len| described(&whole[..len]).map(|d| (d.0, d.1)));
+        let results: Vec<_> = lens.collect();
+        assert_eq!(results[0], Err(SpsError::Missing));
+        let vui = results.iter().position(Result::is_ok).unwrap();
+        for result in &results[1..vui] {
+            assert!(
+                matches!(result, Err(SpsError::Truncated { .. })),
+                "{result:?}"
+            );
+        }
+        assert!(vui < 14, "{vui}");
+        for result in &results[vui..] {
+            assert_eq!(*result, Ok((1920, 1080)));
+        }
+    }
+
+    /// Writes the fields of an SPS.
+    #[derive(Default)]
+    struct Writer {
+        bits: Vec<bool>,
+    }
+
+    impl Writer {
+        fn u(mut self, count: u32, value: u32) -> Self {
+            self.bits
+                .extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
+            self
+        }
+
+        fn ue(self, value: u32) -> Self {
+            let len = (value + 1).ilog2();
+            self.u(len, 0).u(len + 1, value + 1)
+        }
+
+        fn se(self, value: i32) -> Self {
+            let code = value.unsigned_abs() * 2;
+            self.ue(if value > 0 { code - 1 } else { code })
+        }
+
+        /// With the emulation prevention bytes it needs.
+        fn sps(mut self) -> Vec<u8> {
+            self = self.u(1, 1);
+            let mut unit = vec![0x67];
+            for byte in self.bits.chunks(8) {
+                let byte =
+                    byte.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit)) << (8 - byte.len());
+                if unit.ends_with(&[0, 0]) && byte <= 3 {
+                    unit.push(3);
+                }
+                unit.push(byte);
+            }
+            unit
+        }
+    }
+
+    fn main_profile() -> Writer {
+        Writer::default().u(8, 77).u(16, 30).ue(0).ue(0)
+    }
+
+    #[test]
+    fn picture_order_types_and_scaling_lists_are_passed_over() {
+        let size = |w: Writer| w.ue(1).u(1, 0).ue(9).ue(4).u(1, 1).u(1, 1).u(2, 0).sps();
+        let order_type_1 = main_profile()
+            .ue(1)
+            .u(1, 0)
+            .se(-7)
+            .se(9)
+            .ue(3)
+            .se(1)
+            .se(-1)
+            .se(300);
+        assert_eq!(described(&size(order_type_1)), Ok((160, 80, (1, 1), 0)));
+        let mut lists = Writer::default()
+            .u(8, 100)
+            .u(16, 30)
+            .ue(0)
+            .ue(1)
+            .ue(0)
+            .ue(0)
+            .u(2, 1);
+        // A full list, one that ends at once, and none.
+        lists = (0..16).fold(lists.u(1, 1), |lists, i| {
+            lists.se(if i % 2 == 0 { 3 } else { -2 })
+        });
+        lists = lists.u(1, 1).se(-8).u(4, 0);
+        lists = (0..64).fold(lists.u(1, 1), |lists, _| lists.se(0)).u(1, 0);
+        assert_eq!(
+            described(&size(lists.ue(0).ue(2))),
+            Ok((160, 80, (1, 1), 0))
+        );
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_refused() {
+        let frame = |w: Writer, width, height| w.ue(1).u(1, 0).ue(width).ue(height).u(2, 3);
+        let poc = || main_profile().ue(2);
+        let cases = [
+            (frame(poc(), 4095, 0).u(2, 0).sps(), SpsError::Size),
+            (frame(poc(), u32::MAX - 2, 0).u(2, 0).sps(), SpsError::Size),
+            (
+                frame(poc(), 0, 0)
+                    .u(1, 1)
+                    .ue(4)
+                    .ue(4)
+                    .ue(0)
+                    .ue(0)
+                    .u(1, 0)
+                    .sps(),
+                SpsError::Size,
+            ),
+            (
+                main_profile().ue(3).sps(),
+                SpsError::Value { at: 31, value: 3 },
+            ),
+            (
+                Writer::default().u(24, 77 << 16).ue(32).sps(),
+                SpsError::Value { at: 35, value: 32 },
+            ),
+            (
+                main_profile().ue(1).u(1, 0).se(0).se(0).ue(256).sps(),
+                SpsError::Value { at: 49, value: 256 },
+            ),
+            (vec![0x68, 1, 2, 3], SpsError::Type { header: 0x68 }),
+        ];
+        for (unit, expected) in cases {
+            assert_eq!(described(&unit), Err(expected), "{unit:x?}");
+        }
+        assert_eq!(
+            describe(&ParameterSets::default()).err(),
+            Some(SpsError::Missing)
+        );
+    }
+
+    #[test]
+    fn reordering_without_sense_counts_as_none() {
+        let with = |profile, poc: u32, reorder, buffering| {
+            let sps = Writer::default()
+                .u(8, profile)
+                .u(16, 30)
+                .ue(0)
+                .ue(0)
+                .ue(poc);
+            let sps = if poc == 0 { sps.ue(0) } else { sps };
+            let sps = sps.ue(1).u(1, 0).ue(9).ue(4).u(2, 3).u(1, 0).u(1, 1);
+            let vui = sps
+                .u(9, 1)
+                .u(1, 1)
+                .ue(0)
+                .ue(0)
+                .ue(9)
+                .ue(9)
+                .ue(reorder)
+                .ue(buffering);
+            described(&vui.sps()).unwrap().3
+        };
+        assert_eq!(with(77, 0, 2, 4), 2);
+        assert_eq!(with(77, 0, 5, 4), 0);
+        assert_eq!(with(77, 0, 17, 17), 0);
+        assert_eq!(with(77, 2, 2, 4), 0);
+        assert_eq!(with(66, 0, 2, 4), 0);
+    }
+}

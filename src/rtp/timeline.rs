@@ -726,7 +726,7 @@ mod tests {
             ] {
                 let (start, end) = lip_sync(hint, audio_ppm);
                 assert!(
-                    (start - expected).abs() <= 9,
+                    (start - expected).abs() <= MILLISECOND,
                     "{hint:?} {audio_ppm}: {start}"
                 );
                 assert!(
