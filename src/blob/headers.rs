@@ -107,6 +107,7 @@ impl PutRequest<'_> {
     /// The headers. Equal requests make equal headers, byte for byte.
     pub fn headers(&self) -> Headers {
         let mut headers = common(self.length, self.md5);
+        headers.push(("Content-Type", "video/mp4".to_owned()));
         if let Some(tier) = self.access_tier {
             headers.push(("x-ms-access-tier", tier.as_str().to_owned()));
         }
@@ -128,7 +129,6 @@ fn common(length: u64, md5: [u8; 16]) -> Headers {
     vec![
         ("x-ms-version", SERVICE_VERSION.to_owned()),
         ("x-ms-blob-type", "BlockBlob".to_owned()),
-        ("Content-Type", "video/mp4".to_owned()),
         ("Content-Length", length.to_string()),
         ("Content-MD5", base64(md5)),
         // `sp=c` is enough of a SAS, and nothing is ever overwritten.
@@ -245,10 +245,10 @@ mod tests {
             text(&request(&[]).headers()),
             "x-ms-version: 2021-12-02\n\
              x-ms-blob-type: BlockBlob\n\
-             Content-Type: video/mp4\n\
              Content-Length: 5000000000\n\
              Content-MD5: MDEyMzQ1Njc4OWFiY2RlZg==\n\
              If-None-Match: *\n\
+             Content-Type: video/mp4\n\
              x-ms-meta-gateway: warehouse-3\n\
              x-ms-meta-camera: front-door\n\
              x-ms-meta-sequence: 42\n\

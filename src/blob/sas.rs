@@ -184,8 +184,7 @@ impl ContainerUrl {
     /// known to be right.
     pub fn warnings(&self, now: Option<UtcMillis>) -> Vec<SasWarning> {
         let mut warnings = Vec::new();
-        let may = |right| self.may(right);
-        if !self.fields.stored_policy && !may('c') && !may('w') {
+        if self.lacks_right() {
             warnings.push(SasWarning::NoRightToCreate);
         }
         if self.fields.resource.as_deref().is_some_and(|sr| sr != "c") {
@@ -207,6 +206,11 @@ impl ContainerUrl {
     pub fn may(&self, right: char) -> bool {
         let permissions = self.fields.permissions.as_deref();
         permissions.is_some_and(|sp| sp.contains(right))
+    }
+
+    /// It says its rights itself, not by a stored policy, and none of them lets it create blobs.
+    pub fn lacks_right(&self) -> bool {
+        !self.fields.stored_policy && !self.may('c') && !self.may('w')
     }
 
     /// When it expires, where it says so.

@@ -1,4 +1,5 @@
-//! How fast bytes move: the uplink's speed, a ring's write rate. Smoothed over time.
+//! How fast bytes move: the uplink's speed and a ring's write rate, smoothed over time, and the
+//! cap on upload speed.
 
 use core::time::Duration;
 
@@ -95,6 +96,34 @@ impl UploadSpeed {
     }
 }
 
+/// The cap on upload speed, `uploadMaximumKbps`: how long to wait before each piece.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    bytes_per_second: u64,
+    ready_at: Instant,
+}
+
+impl Pace {
+    /// A cap of `kbps` thousand bits a second; 0 is no cap.
+    pub const fn new(kbps: u32) -> Self {
+        Self {
+            bytes_per_second: kbps as u64 * 125,
+            ready_at: Instant::START,
+        }
+    }
+
+    /// Another `bytes` are to be sent: how long to wait first.
+    pub fn wait(&mut self, now: Instant, bytes: usize) -> Duration {
+        if self.bytes_per_second == 0 {
+            return Duration::ZERO;
+        }
+        let begin = self.ready_at.max(now);
+        let micros = (bytes as u64).saturating_mul(1_000_000) / self.bytes_per_second;
+        self.ready_at = begin + Duration::from_micros(micros);
+        begin.since(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,5 +166,20 @@ mod tests {
         speed.stored(at(102_000), 5_000);
         let with_wait = speed.bytes_per_second().unwrap();
         assert!((3_300..3_400).contains(&with_wait), "{with_wait}");
+    }
+
+    #[test]
+    fn a_cap_spreads_the_pieces() {
+        let mut pace = Pace::new(800);
+        let mut now = Instant::from_millis(500);
+        for _ in 0..100 {
+            now = now + pace.wait(now, 10_000);
+        }
+        assert_eq!(now, Instant::from_millis(500 + 99 * 100));
+        // What was not used in a pause is not made up for.
+        now = now + Duration::from_secs(60);
+        assert_eq!(pace.wait(now, 10_000), Duration::ZERO);
+        assert_eq!(pace.wait(now, 10_000), Duration::from_millis(100));
+        assert_eq!(Pace::new(0).wait(now, usize::MAX), Duration::ZERO);
     }
 }

@@ -89,6 +89,8 @@ impl Reply {
 pub struct AttemptFacts {
     /// An earlier attempt, noted on flash, may have delivered its last byte.
     pub may_be_there: bool,
+    /// The SAS itself grants no right to create a blob: `ContainerUrl::lacks_right`.
+    pub lacks_right: bool,
     /// Where the gateway's clock, if it is right, stands to the SAS's validity.
     pub sas: SasWindow,
 }
@@ -180,7 +182,11 @@ fn judge_reply(reply: &Reply, attempt: &AttemptFacts) -> Verdict {
         // The real service's answer to a SAS with `c` and without `w`.
         | (403, "UnauthorizedBlobOverwrite") => Verdict::AlreadyThere,
         // Azurite's answer in that case, but elsewhere a SAS without the right.
-        (403, "AuthorizationPermissionMismatch") if attempt.may_be_there => Verdict::MaybeThere,
+        (403, "AuthorizationPermissionMismatch")
+            if attempt.may_be_there && !attempt.lacks_right =>
+        {
+            Verdict::MaybeThere
+        }
         (401 | 403, _) | (400, "InvalidAuthenticationInfo") => {
             Verdict::SasRefused(sas_fault(code, attempt.sas))
         }
@@ -445,10 +451,18 @@ mod tests {
     fn a_permission_mismatch_is_doubtful_only_after_a_noted_attempt() {
         let attempt = AttemptFacts {
             may_be_there: true,
-            sas: SasWindow::Valid,
+            ..AttemptFacts::default()
         };
         let answer = reply(403, "AuthorizationPermissionMismatch");
         assert_eq!(judge(&answer, &attempt), Verdict::MaybeThere);
+        let without_right = AttemptFacts {
+            lacks_right: true,
+            ..attempt
+        };
+        assert_eq!(
+            judge(&answer, &without_right),
+            Verdict::SasRefused(SasFault::RightMissing)
+        );
         for (next, doubt) in [
             (verdict(201, ""), Doubt::ItIsThere),
             (
@@ -476,6 +490,7 @@ mod tests {
             let attempt = AttemptFacts {
                 may_be_there: true,
                 sas,
+                ..AttemptFacts::default()
             };
             for code in ["AuthenticationFailed", "AuthorizationFailure"] {
                 let verdict = judge(&reply(403, code), &attempt);
@@ -527,7 +542,7 @@ mod tests {
     fn a_probe_finds_its_own_blob_of_before() {
         let attempt = AttemptFacts {
             may_be_there: true,
-            sas: SasWindow::Valid,
+            ..AttemptFacts::default()
         };
         for (status, code, good) in [
             (201, "", true),
