@@ -13,6 +13,8 @@ use crate::time::{Instant, UtcMillis};
 pub struct Candidate {
     /// Its number in its ring.
     pub sequence: u64,
+    /// Log position of its first byte.
+    pub position: u64,
     /// Bytes to send.
     pub length: u64,
     /// Bytes that can still be written to the ring before its first is overwritten.
@@ -132,6 +134,7 @@ mod tests {
     fn candidate(sequence: u64, ahead: u64) -> Candidate {
         Candidate {
             sequence,
+            position: sequence * 100,
             length: 100,
             ahead,
             start: UtcMillis(i64::try_from(sequence).unwrap()),

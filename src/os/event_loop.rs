@@ -13,8 +13,9 @@ use smol::io::AsyncWriteExt;
 use smol::{Async, Timer, channel, future};
 
 use super::clock::Clock;
-use super::flash_thread::{FlashMessage, RingId};
+use super::flash_thread::FlashMessage;
 use super::report::CameraReport;
+use super::shared::RingId;
 use crate::limits::{BLOCK_SIZE, POOL_BLOCKS};
 use crate::recorder::engine::{Input, Output, Recorder, RecorderConfig};
 use crate::recorder::fragment::Fragment;
@@ -89,8 +90,6 @@ pub struct CameraTask {
     pub ring: RingId,
     /// Its engine.
     pub recorder: Recorder,
-    /// Host and port of the camera.
-    pub address: (String, u16),
     /// How it is told of changes.
     pub control: channel::Receiver<Control>,
     /// Where its state is shown.
@@ -106,14 +105,12 @@ impl CameraTask {
     pub fn new(
         ring: RingId,
         recorder: Recorder,
-        address: (String, u16),
         control: channel::Receiver<Control>,
         report: CameraReport,
     ) -> Self {
         Self {
             ring,
             recorder,
-            address,
             control,
             report,
             link: Link::None,
@@ -142,7 +139,6 @@ impl CameraTask {
                     self.recorder.handle_input(shared.clock.now(), Input::Timeout);
                 }
                 Wake::Control(Some(Control::Reconfigure(config))) => {
-                    self.address = config.session.address();
                     self.recorder.reconfigure(shared.clock.now(), *config);
                     self.drain(shared).await;
                     self.recorder.handle_input(shared.clock.now(), Input::Timeout);
@@ -164,7 +160,7 @@ impl CameraTask {
                     self.set_deadline(shared, at);
                     break;
                 }
-                Output::Connect => self.link = Link::Connecting(connect(self.address.clone())),
+                Output::Connect(host, port) => self.link = Link::Connecting(connect((host, port))),
                 Output::Disconnect => self.link = Link::None,
                 Output::Send(bytes) => {
                     if let Err(e) = self.send(&bytes).await {

@@ -14,7 +14,9 @@ use crate::gap::Cause;
 use crate::limits::FRAGMENTS_IN_FLIGHT;
 use crate::recorder::fragment::Fragment;
 use crate::ring::record::Names;
-use crate::ring::{Evicted, Flash, PIECES_MAX, ReadAt, Ring, RingError, RingSetup};
+use crate::ring::{
+    Evicted, Flash, PIECES_MAX, ReadAt, Recovered, Ring, RingError, RingSetup, Source,
+};
 use crate::segment::SegmentEnd;
 use crate::time::{Instant, Ticks};
 
@@ -152,9 +154,9 @@ impl FlashThread {
             FlashMessage::Open(id, spec) => self.open(id, &spec),
             FlashMessage::Fragment(id, fragment) => self.fragment(id, fragment),
             FlashMessage::End(id, end) => self.end(id, end),
-            FlashMessage::Away(id, at, cause) => self.on_ring(id, "note a gap", |ring, _| {
-                ring.open_gap(at, cause)
-            }),
+            FlashMessage::Away(id, at, cause) => {
+                self.on_ring(id, "note a gap", |ring, _| ring.open_gap(at, cause));
+            }
             FlashMessage::Work(id, work) => {
                 if let Some(slot) = self.rings.get_mut(id).and_then(Option::as_mut) {
                     work(&mut slot.ring);
@@ -203,7 +205,7 @@ impl FlashThread {
         let name = spec.names.camera.as_str();
         let progress = &mut self.progress;
         let (ring, recovered) = Ring::open(files, setup, &mut |step| progress.recovery(name, step))?;
-        log::info!("{name}: {recovered}");
+        tell_recovered(name, &recovered);
         Ok(ring)
     }
 
@@ -460,8 +462,27 @@ impl From<getrandom::Error> for OpenError {
     }
 }
 
+/// What was found of the run before this one.
+fn tell_recovered(name: &str, recovered: &Recovered) {
+    match (recovered.source, recovered.restart) {
+        (Source::New, _) => log::info!("{name}: a new ring"),
+        (Source::Records, _) => log::warn!("{name}: both cursors were lost; the ring was searched"),
+        (Source::First | Source::Second, None) => log::info!("{name}: the ring is empty"),
+        (Source::First | Source::Second, Some(cause)) => {
+            log::info!("{name}: the ring goes on after a restart ({})", cause.as_str());
+        }
+    }
+    if let Some(cut) = &recovered.cut {
+        let sequence = cut.place.sequence;
+        log::info!("{name}: segment {sequence} was open, and ends after its last whole fragment");
+        if cut.damaged {
+            log::warn!("{name}: segment {sequence} is damaged in its middle");
+        }
+    }
+}
+
 /// A segment lost its place, and is about to be overwritten.
-fn told(shared: &Shared, name: &str, evicted: Evicted) {
+pub(super) fn told(shared: &Shared, name: &str, evicted: Evicted) {
     if evicted.in_flight {
         shared.cancel_put();
     }

@@ -8,6 +8,7 @@ pub mod https;
 pub mod logger;
 pub mod progress;
 pub mod put;
+pub mod report;
 pub mod ring_files;
 pub mod shared;
 pub mod storage_check;

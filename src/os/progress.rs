@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write, stderr};
 
 use crate::limits::MIB;
+use crate::ring;
 
 /// Where progress is shown.
 #[derive(Debug)]
@@ -18,8 +19,19 @@ impl Progress {
         Self { terminal: stderr().is_terminal(), shown: Vec::new() }
     }
 
+    /// A ring is searched for its records.
+    pub fn recovery(&mut self, name: &str, step: ring::Progress) {
+        if let ring::Progress::Scanning { at, of } = step {
+            self.show(name, "searching the ring", at, of);
+        }
+    }
+
     /// `done` of `all` bytes of a ring are made.
     pub fn preparing(&mut self, name: &str, done: u64, all: u64) {
+        self.show(name, "making the ring", done, all);
+    }
+
+    fn show(&mut self, name: &str, what: &str, done: u64, all: u64) {
         let steps = if self.terminal { 100 } else { 10 };
         let step = done * steps / all.max(1);
         let at = self.shown.iter().position(|(shown, _)| shown == name);
@@ -32,22 +44,22 @@ impl Progress {
             }
         };
         if core::mem::replace(last, step) != step {
-            let line = line(self.terminal, name, done, all);
+            let line = line(self.terminal, name, what, done, all);
             // A log that nobody reads must not stop the recording.
             let _ = stderr().write_all(line.as_bytes());
         }
     }
 }
 
-fn line(terminal: bool, name: &str, done: u64, all: u64) -> String {
+fn line(terminal: bool, name: &str, what: &str, done: u64, all: u64) -> String {
     let (done_mib, all_mib) = (done / MIB, all / MIB);
     if !terminal {
-        return format!("{name}: ring {} % made, {done_mib} of {all_mib} MiB\n", done * 100 / all.max(1));
+        return format!("{name}: {what}, {} %, {done_mib} of {all_mib} MiB\n", done * 100 / all.max(1));
     }
     let filled = usize::try_from(done * 30 / all.max(1)).unwrap_or(30).min(30);
     let end = if done >= all { "\n" } else { "" };
     format!(
-        "\r\x1b[K{name}: making the ring [{}{}] {:>3} %  {done_mib} of {all_mib} MiB{end}",
+        "\r\x1b[K{name}: {what} [{}{}] {:>3} %  {done_mib} of {all_mib} MiB{end}",
         "=".repeat(filled),
         " ".repeat(30 - filled),
         done * 100 / all.max(1),
@@ -60,9 +72,9 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_a_bar_and_a_file_gets_lines() {
-        let bar = line(true, "front-door", 512 * MIB, 2048 * MIB);
+        let bar = line(true, "front-door", "making the ring", 512 * MIB, 2048 * MIB);
         assert!(bar.starts_with('\r') && bar.contains("[=======  ") && bar.contains(" 25 %"), "{bar}");
-        assert!(line(true, "a", MIB, MIB).ends_with("1 of 1 MiB\n"));
-        assert_eq!(line(false, "a", MIB, 4 * MIB), "a: ring 25 % made, 1 of 4 MiB\n");
+        assert!(line(true, "a", "b", MIB, MIB).ends_with("1 of 1 MiB\n"));
+        assert_eq!(line(false, "a", "b", MIB, 4 * MIB), "a: b, 25 %, 1 of 4 MiB\n");
     }
 }

@@ -8,14 +8,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::media::{Loss, Media};
+use super::media::Media;
 use super::pool::Pool;
 use super::segmenter::{self, Cutting, Segmenter};
 use super::{Event, Reason, Stats};
 use crate::backoff::{Backoff, Random};
 use crate::gap::Cause;
-use crate::rtsp::framer::{Frame, Framer};
-use crate::rtsp::session::{Session, SessionConfig, SessionEvent};
+use crate::rtsp::{CameraAddress, Frame, Framer, Session, SessionConfig, SessionEvent};
 use crate::time::{Instant, Ticks};
 
 /// What the configuration says of one camera.
@@ -47,8 +46,8 @@ pub enum Input<'a> {
 /// What to do.
 #[derive(Debug)]
 pub enum Output {
-    /// Connect to the camera.
-    Connect,
+    /// Connect to this host and port.
+    Connect(String, u16),
     /// Close the connection.
     Disconnect,
     /// Send these bytes to the camera.
@@ -85,7 +84,7 @@ enum State {
     /// Between two attempts.
     Waiting { until: Instant },
     /// [`Output::Connect`] was given.
-    Connecting,
+    Connecting { session: Box<Session> },
     /// The session is being set up, or plays.
     Connected { session: Box<Session>, media: Option<Box<Media>>, heard: Instant },
 }
@@ -214,8 +213,8 @@ impl Recorder {
                 }
                 return true;
             }
-            Ok(Some(Frame::Response(response))) => session.handle_response(self.now, response),
-            Ok(Some(Frame::Request(request))) => session.handle_request(self.now, &request),
+            Ok(Some(Frame::Response(response))) => session.handle_response(self.now, &response),
+            Ok(Some(Frame::Request(request))) => session.handle_request(&request),
             Err(error) => {
                 self.lose(Reason::Framer(error));
                 return true;
@@ -229,7 +228,10 @@ impl Recorder {
 
     fn connected(&mut self) {
         self.framer.reset();
-        let mut session = Box::new(Session::new(self.config.session.clone()));
+        let State::Connecting { mut session } = core::mem::replace(&mut self.state, State::Stopped)
+        else {
+            return;
+        };
         session.connected(self.now);
         self.state = State::Connected { session, media: None, heard: self.now };
         self.output.push_back(Output::Event(Event::Connected));
@@ -247,18 +249,19 @@ impl Recorder {
             if media.is_none() {
                 *heard = self.now;
             }
-            if self.framer.feed(data) < data.len() {
-                self.lose(Reason::Overrun);
-            }
+            let taken = self.framer.feed(data);
+            assert!(taken == data.len(), "the framer is drained before it is fed");
         }
     }
 
     fn timeout(&mut self) {
-        let pool = &mut self.pool.borrow_mut();
+        let pool = Rc::clone(&self.pool);
+        let pool = &mut pool.borrow_mut();
         match &mut self.state {
             State::Waiting { until } if *until <= self.now => {
-                self.state = State::Connecting;
-                self.output.push_back(Output::Connect);
+                let session = Box::new(Session::new(self.config.session.clone()));
+                self.output.push_back(connect_to(session.address()));
+                self.state = State::Connecting { session };
             }
             State::Connected { heard, .. } if self.now.since(*heard) >= SILENCE => {
                 self.lose_with(pool, Reason::Silent);
@@ -280,7 +283,8 @@ impl Recorder {
 
     /// Ends the session, if there is one, by our own will.
     fn leave(&mut self, cause: Cause) {
-        let pool = &mut self.pool.borrow_mut();
+        let pool = Rc::clone(&self.pool);
+        let pool = &mut pool.borrow_mut();
         if let State::Connected { session, media, .. } = &mut self.state {
             if let Some(media) = media {
                 media.finish(self.now, &mut self.segmenter, pool);
@@ -290,14 +294,14 @@ impl Recorder {
                 self.output.push_back(Output::Send(bytes));
             }
         }
-        if matches!(self.state, State::Connected { .. } | State::Connecting) {
+        if matches!(self.state, State::Connected { .. } | State::Connecting { .. }) {
             self.output.push_back(Output::Disconnect);
         }
         self.away(pool, cause);
     }
 
     fn lose(&mut self, reason: Reason) {
-        let pool = self.pool.clone();
+        let pool = Rc::clone(&self.pool);
         self.lose_with(&mut pool.borrow_mut(), reason);
     }
 
@@ -328,9 +332,10 @@ impl Recorder {
             SessionEvent::Described { sdp } => {
                 self.output.push_back(Output::Event(Event::Described { sdp }));
             }
-            SessionEvent::TrackIgnored { codec } => {
-                self.output.push_back(Output::Event(Event::TrackIgnored { codec }));
+            SessionEvent::TrackIgnored { codec, reason, .. } => {
+                self.output.push_back(Output::Event(Event::TrackIgnored { codec, reason }));
             }
+            SessionEvent::Redirected => self.redirected(),
             SessionEvent::Playing { tracks } => {
                 self.framer.set_channels(tracks.iter().flat_map(|t| [t.rtp_channel, t.rtcp_channel]));
                 let new = Media::new(&tracks, self.segmenter.end());
@@ -341,9 +346,18 @@ impl Recorder {
         }
     }
 
+    /// The same session goes on at another address.
+    fn redirected(&mut self) {
+        if let State::Connected { session, .. } = core::mem::replace(&mut self.state, State::Stopped) {
+            self.output.push_back(Output::Disconnect);
+            self.output.push_back(connect_to(session.address()));
+            self.state = State::Connecting { session };
+        }
+    }
+
     fn deadline(&self) -> Instant {
         let own = match &self.state {
-            State::Stopped | State::Connecting => self.now + IDLE,
+            State::Stopped | State::Connecting { .. } => self.now + IDLE,
             State::Waiting { until } => *until,
             State::Connected { session, heard, .. } => {
                 let silent = *heard + SILENCE;
@@ -352,4 +366,8 @@ impl Recorder {
         };
         self.segmenter.poll_timeout().map_or(own, |at| at.min(own))
     }
+}
+
+fn connect_to(address: &CameraAddress) -> Output {
+    Output::Connect(address.host().to_owned(), address.port())
 }

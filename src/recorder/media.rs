@@ -14,9 +14,9 @@ use crate::rtp::packet::Packet;
 use crate::rtp::rtcp::{self, RECEIVER_REPORT_LEN, Report, write_receiver_report};
 use crate::rtp::sequence::{Received, SequenceTracker};
 use crate::rtp::timeline::{Placed, Timeline};
-use crate::rtp::{AccessUnitBuffer, Full, aac, sps};
-use crate::rtsp::codec::TrackCodec;
-use crate::rtsp::session::PlayingTrack;
+use crate::rtp::aac::{self, AacError, AacFormat};
+use crate::rtp::{AccessUnitBuffer, Full, sps};
+use crate::rtsp::{PlayingTrack, TrackCodec};
 use crate::time::{Instant, TIMESCALE, Ticks};
 
 /// What came of one interleaved packet.
@@ -98,16 +98,14 @@ impl Media {
                     index_length,
                     index_delta_length,
                 } => {
-                    media.audio = Some(Audio {
-                        channels,
-                        depacketizer: aac::Depacketizer::new(
-                            *size_length,
-                            *index_length,
-                            *index_delta_length,
-                            description.frame_length,
-                        ),
-                        description: description.clone(),
-                    });
+                    let format = AacFormat {
+                        size_length: *size_length,
+                        index_length: *index_length,
+                        index_delta_length: *index_delta_length,
+                        frame_length: rtp_length(description, track.clock_rate),
+                    };
+                    // Audio of which nothing can be read must not cost the video.
+                    media.audio = Audio::new(channels, format, description).ok();
                 }
                 TrackCodec::Unsupported { .. } => {}
             }
@@ -251,6 +249,7 @@ impl Media {
         }
         let pts = match self.timeline.place(now, TrackKind::Video, unit.timestamp) {
             Placed::At(pts) => pts,
+            Placed::Ahead => return Err(Loss::Jump),
             Placed::Jump => {
                 self.timeline.reanchor(segmenter.end());
                 return Err(Loss::Jump);
@@ -308,17 +307,21 @@ impl Media {
         let length = u64::from(audio.description.frame_length) * u64::from(TIMESCALE);
         let length = Ticks(length / u64::from(audio.description.sample_rate.max(1)));
         let timeline = &mut self.timeline;
+        if lost.is_some() {
+            audio.depacketizer.packets_lost();
+        }
         let mut recorded = false;
         let mut place = |frame: aac::AudioFrame<'_>| {
             match timeline.place(now, TrackKind::Audio, frame.timestamp) {
                 Placed::At(at) => {
                     recorded |= segmenter.audio(now, pool, at, length, frame.data).is_ok();
                 }
+                Placed::Ahead => {}
                 Placed::Jump => timeline.reanchor(segmenter.end()),
             }
         };
         // A frame that makes no sense is left out; the next has its own place on the timeline.
-        let _damaged = audio.depacketizer.push(&packet, lost.is_some(), &mut place).is_err();
+        let _damaged = audio.depacketizer.push(&packet, &mut place).is_err();
         outcome.recorded = recorded && self.video.is_none();
         outcome
     }
@@ -334,6 +337,17 @@ impl Video {
             broken: false,
             trouble: None,
         }
+    }
+}
+
+impl Audio {
+    fn new(
+        channels: Channels,
+        format: AacFormat,
+        description: &AudioDescription,
+    ) -> Result<Self, AacError> {
+        let depacketizer = aac::Depacketizer::new(format)?;
+        Ok(Self { channels, depacketizer, description: description.clone() })
     }
 }
 
@@ -401,6 +415,12 @@ impl Loss {
             Self::Parameters => Cause::FormatChanged,
         }
     }
+}
+
+/// RTP ticks of an audio frame: with explicit SBR the RTP clock may run at twice the core's rate.
+fn rtp_length(description: &AudioDescription, clock_rate: u32) -> u16 {
+    let length = u64::from(description.frame_length) * u64::from(clock_rate);
+    u16::try_from(length / u64::from(description.sample_rate.max(1))).unwrap_or(u16::MAX)
 }
 
 fn clock(tracks: &[PlayingTrack], kind: TrackKind) -> Option<u32> {

@@ -8,8 +8,7 @@ use core::fmt;
 use core::time::Duration;
 use std::io;
 
-use crate::rtsp::framer::FramerError;
-use crate::rtsp::session::{PlayingTrack, SessionError};
+use crate::rtsp::{FramerError, IgnoreReason, PlayingTrack, SessionError};
 
 pub mod decode_time;
 pub mod engine;
@@ -32,6 +31,8 @@ pub enum Event {
     TrackIgnored {
         /// Its codec.
         codec: String,
+        /// Why.
+        reason: IgnoreReason,
     },
     /// The session plays.
     Playing {

@@ -129,6 +129,11 @@ impl Segmenter {
         self.end
     }
 
+    /// Length of a picture, as the last ones tell.
+    pub fn picture_length(&self) -> Ticks {
+        self.picture_length
+    }
+
     /// The buffer of the video access unit in progress. `Full`: the pool is used up.
     pub fn access_unit<'a>(&'a mut self, pool: &'a mut Pool) -> Result<ChainTail<'a>, Full> {
         self.current.tail(pool).ok_or(Full)

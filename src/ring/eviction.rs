@@ -142,7 +142,7 @@ pub(super) fn with(gaps: &Gaps, gap: Gap) -> Gaps {
 }
 
 /// A moment of the boot in which `open` was recorded.
-pub(super) fn point_in(open: &OpenRecord, ticks: Ticks) -> Point {
+pub fn point_in(open: &OpenRecord, ticks: Ticks) -> Point {
     let start = open.start;
     let millis = |ticks: Ticks| i64::try_from(ticks.as_millis()).unwrap_or(i64::MAX);
     let since = millis(ticks).saturating_sub(millis(start.ticks));

@@ -33,6 +33,7 @@ mod ring;
 mod upload;
 
 pub use cursors::{Boot, Counters, Cursors, Frozen, Place, SET_ASIDE_MAX, SetAside, ToldGap};
+pub use eviction::point_in;
 pub use flash::{Flash, FlashError, Operation, ReadAt};
 pub use reader::{Body, Fragment, Fragments, ReadError, ReadFault, Run, SegmentReader};
 pub use recovery::{Cut, Progress, Recovered, Source};

@@ -48,7 +48,7 @@ const ANSWERED: [&str; 6] = [
 ];
 
 /// What a session needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
     /// Where the camera is.
     pub address: CameraAddress,

@@ -1,0 +1,88 @@
+//! What a camera's engine tells, as log lines and in the published state.
+
+use std::sync::Arc;
+
+use super::shared::Shared;
+use crate::recorder::{Event, Stats};
+use crate::rtsp::IgnoreReason;
+use crate::status::{Camera, Received};
+
+/// One camera's place in log and state.
+#[derive(Clone, Debug)]
+pub struct CameraReport {
+    name: String,
+    shared: Arc<Shared>,
+}
+
+impl CameraReport {
+    /// For the camera `name`, which the state has already.
+    pub fn new(name: String, shared: Arc<Shared>) -> Self {
+        Self { name, shared }
+    }
+
+    /// Shows what happened.
+    pub fn event(&self, event: &Event) {
+        let name = &self.name;
+        match event {
+            Event::Connected => {
+                log::debug!("{name}: connected");
+                self.change(|camera| camera.state = "connecting".into());
+            }
+            Event::Described { sdp } => log::debug!("{name}: the camera describes itself: {sdp}"),
+            Event::TrackIgnored { codec, reason } => {
+                let why = match reason {
+                    IgnoreReason::Codec => "only H.264 and AAC are recorded".to_owned(),
+                    IgnoreReason::Further => "one track of its kind is recorded".to_owned(),
+                    IgnoreReason::Refused(status) => format!("the camera refused it ({status})"),
+                };
+                log::warn!("{name}: track {codec} is not recorded: {why}");
+            }
+            Event::Playing { tracks } => {
+                let codecs: Vec<&str> = tracks.iter().map(|track| track.codec.name()).collect();
+                log::info!("{name}: the camera sends {}", codecs.join(" and "));
+                let has = |codec| codecs.contains(&codec);
+                let audio = if has("MPEG4-GENERIC") { "AAC" } else { "" };
+                self.change(|camera| {
+                    camera.state = "recording".into();
+                    camera.message.clear();
+                    camera.audio = audio.into();
+                });
+            }
+            Event::Recording { size: (width, height) } => {
+                log::info!("{name}: recording H.264 {width}x{height}");
+                self.change(|camera| camera.video = format!("H.264 {width}x{height}"));
+            }
+            Event::MediaLost(loss) => log::warn!("{name}: {loss}: waiting for a sync sample"),
+            Event::Lost { reason, wait } => {
+                log::warn!("{name}: {reason}; tried again in {:.1} s", wait.as_secs_f32());
+                self.change(|camera| {
+                    camera.state = "waiting".into();
+                    camera.message = reason.to_string();
+                });
+            }
+            Event::Inactive => {
+                log::info!("{name}: inactive");
+                self.change(|camera| camera.state = "inactive".into());
+            }
+        }
+    }
+
+    /// Shows the counters.
+    pub fn stats(&self, stats: &Stats) {
+        self.change(|camera| {
+            camera.received = Received {
+                bytes: stats.bytes,
+                packets: stats.packets,
+                lost_packets: stats.lost_packets,
+                reconnects: stats.reconnects,
+            };
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Camera)) {
+        let mut status = self.shared.status();
+        if let Some(camera) = status.cameras.iter_mut().find(|camera| camera.name == self.name) {
+            change(camera);
+        }
+    }
+}
