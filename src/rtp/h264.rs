@@ -981,6 +981,24 @@ mod tests {
     }
 
     #[test]
+    fn a_fragmented_parameter_set_is_kept_unless_it_is_broken() {
+        let session = Session::new()
+            .packet(1, false, &P)
+            .packet(1, false, &[25])
+            .packet(1, false, &PPS)
+            .packet(1, false, &fu(0x67, 0x80, &SPS[1..3]))
+            .packet(1, true, &fu(0x67, 0x40, &SPS[3..]))
+            .end();
+        assert_eq!(session.depacketizer.parameters().unwrap().sps, [SPS]);
+        let session = session
+            .packet(2, false, &fu(0x67, 0x80, &SPS[1..5]))
+            .packet(2, false, &fu(0x67, 0, &[1; 600]))
+            .packet(2, true, &fu(0x67, 0x40, &[1]))
+            .end();
+        assert_eq!(session.depacketizer.parameters().unwrap().sps, [SPS]);
+    }
+
+    #[test]
     fn a_full_buffer_costs_one_picture_and_no_parameter_set() {
         let mut session = Session::new();
         session.buffer.max = 20;
