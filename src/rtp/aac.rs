@@ -424,4 +424,42 @@ mod tests {
             assert_eq!(Depacketizer::new(format).err(), Some(AacError::Format));
         }
     }
+
+    #[test]
+    fn noise_never_panics_and_never_makes_a_frame_too_large() {
+        let mut state = 1_u64;
+        let mut random = |max: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            usize::try_from(state >> 33).unwrap() % max
+        };
+        let mut aac = Depacketizer::new(FORMAT).unwrap();
+        let mut frames = 0;
+        for _ in 0..20_000 {
+            let mut payload = vec![0; random(60)];
+            payload.fill_with(|| u8::try_from(random(256)).unwrap());
+            // Mostly one to three headers with small sizes.
+            if let [first, second, rest @ ..] = &mut payload[..]
+                && random(4) > 0
+            {
+                let count = 1 + random(3);
+                (*first, *second) = (0, u8::try_from(16 * count).unwrap());
+                for header in rest.chunks_exact_mut(2).take(count) {
+                    header[0] = 0;
+                    header[1] &= 0xf8;
+                }
+            }
+            if random(20) == 0 {
+                aac.packets_lost();
+            }
+            let timestamp = u32::try_from(random(3)).unwrap();
+            let pushed = push(&mut aac, timestamp, random(3) == 0, &payload);
+            for (_, data) in pushed.unwrap_or_default() {
+                assert!(!data.is_empty() && data.len() <= AUDIO_FRAME_MAX);
+                frames += 1;
+            }
+        }
+        assert!(frames > 100, "{frames}");
+    }
 }

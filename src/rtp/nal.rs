@@ -296,9 +296,9 @@ mod tests {
 
     #[test]
     fn emulation_prevention_bytes_are_left_out() {
-        let mut bits = BitReader::new(&[0, 0, 3, 1, 0, 0, 3, 0, 0, 3]);
+        let mut bits = BitReader::new(&[0, 0, 3, 1, 0, 0, 3, 0, 3, 0, 0, 3]);
         let bytes: Vec<_> = core::iter::from_fn(|| bits.byte().ok()).collect();
-        assert_eq!(bytes, [0, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(bytes, [0, 0, 1, 0, 0, 0, 3, 0, 0]);
     }
 
     #[test]

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn each_number_is_judged_by_the_one_before() {
-        let cases: [(&str, &[(u32, u16)], &[Received]); 9] = [
+        type Case<'a> = (&'a str, &'a [(u32, u16)], &'a [Received]);
+        let cases: [Case<'_>; 9] = [
             ("in a row", &[(1, 0), (1, 1)], &[InOrder, InOrder]),
             ("wrap", &[(1, 65_535), (1, 0)], &[InOrder, InOrder]),
             ("loss", &[(1, 5), (1, 9)], &[InOrder, Lost(3)]),

@@ -1,9 +1,9 @@
 //! From the camera's RTP time to the gateway's timeline.
 //!
-//! Each track has a [`Line`]: ticks of the timeline as a function of the track's media time (its
-//! RTP time in 90 kHz, from an arbitrary zero). A line is straight pieces whose slopes are within
-//! [`STEER_MAX`] of 1. So neither bursts nor jitter of arrival reach the timeline: they only
-//! decide, every [`BLOCK`], how the line goes on.
+//! Each track has a line: ticks of the timeline as a function of the track's media time (its RTP
+//! time in 90 kHz, from an arbitrary zero). A line is straight pieces whose slopes are within
+//! 1,000 ppm of 1. So neither bursts nor jitter of arrival reach the timeline: they only decide,
+//! every 10 s, how the line goes on.
 //!
 //! The *delay* of a sample is its arrival minus its place. The smallest one of a block is that of
 //! the fastest packet and tells how far the line is from the gateway's clock; it is steered
@@ -558,9 +558,9 @@ mod tests {
         let mut timeline = Timeline::new(Ticks(0), Some(90_000), None);
         let mut placed = Vec::new();
         for gop in 0..2000 {
-            for i in [3, 1, 2, 6, 4, 5] {
+            for (sent, i) in (0..).zip([3, 1, 2, 6, 4, 5]) {
                 let taken = 1_000_000 + (gop * 6 + i) * 40_000;
-                let now = Instant::from_micros(taken + 120_000);
+                let now = Instant::from_micros(1_120_000 + (gop * 6 + sent) * 40_000);
                 let rtp = camera.rtp(taken, 90_000);
                 placed.push((rtp, at(timeline.place(now, Video, rtp))));
             }
@@ -603,7 +603,8 @@ mod tests {
     fn a_stalled_line_that_catches_up_is_no_jump() {
         let mut timeline = Timeline::new(Ticks(0), Some(90_000), None);
         let mut steps = Steps::default();
-        for i in 0..100 * FPS {
+        // The camera drops six seconds of what it could not send.
+        for i in (0..600).chain(750..100 * FPS) {
             let taken = 1_000_000 + i * 40_000;
             let stalled = (20_000_000..45_000_000).contains(&taken);
             let arrived = if stalled { 45_000_000 + i * 100 } else { taken };
@@ -716,7 +717,7 @@ mod tests {
 
     #[test]
     fn audio_follows_video_by_what_is_known() {
-        for audio_ppm in [100, 0, 200, -300] {
+        for (audio_ppm, share) in [(100, 50), (0, 1), (200, 1), (-300, 1)] {
             let late = -300 * MILLISECOND;
             for (hint, expected, bound) in [
                 (Hint::Reports, 0, 30 * MILLISECOND),
@@ -730,7 +731,7 @@ mod tests {
                     "{hint:?} {audio_ppm}: {start}"
                 );
                 assert!(
-                    (end - expected).abs() <= bound,
+                    (end - expected).abs() <= bound / share,
                     "{hint:?} {audio_ppm}: {end}"
                 );
             }
@@ -810,5 +811,53 @@ mod tests {
             assert_eq!(unwrapped, expected, "{rtp:#x}");
             unwrapper.advance(unwrapped);
         }
+    }
+
+    #[test]
+    fn noise_never_panics_and_never_runs_away() {
+        for (seed, clock) in (1..300).zip([1, 8000, 44_100, 90_000, u32::MAX].into_iter().cycle()) {
+            let mut random = Camera::new(0);
+            random.seed = seed;
+            let mut timeline = Timeline::new(Ticks(0), Some(90_000), Some(clock));
+            let mut now = Instant::START;
+            for _ in 0..1000 {
+                now = now + Duration::from_micros(random.jitter(3_000_000));
+                let track = if random.jitter(2) == 0 { Video } else { Audio };
+                let rtp = u32::try_from(random.jitter(1 << 32)).unwrap();
+                match random.jitter(10) {
+                    0 => timeline.sender_report(track, random.jitter(u64::MAX), rtp),
+                    1 => timeline.rtp_info(track, rtp),
+                    _ => {
+                        let rtp = if random.jitter(2) == 0 {
+                            rtp
+                        } else {
+                            rtp % 90_000
+                        };
+                        match timeline.place(now, track, rtp) {
+                            Placed::At(at) => {
+                                let ahead = signed(at) - signed(now.ticks());
+                                assert!(ahead <= AHEAD_MAX + HINT_MAX, "seed {seed}: {ahead}");
+                            }
+                            Placed::Jump | Placed::Ahead => timeline.reanchor(now.ticks()),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn audio_that_begins_between_two_blocks_is_placed_beside_the_video() {
+        let mut timeline = Timeline::new(Ticks(0), Some(90_000), Some(48_000));
+        for second in 0..=12 {
+            // The first two seconds come at once.
+            let now = Instant::from_millis(u64::from(second.max(2)) * 1000);
+            let placed = timeline.place(now, Video, second * 90_000);
+            let due = u64::from(second + 2) * 90_000;
+            assert_eq!(placed, Placed::At(Ticks(due)));
+        }
+        let now = Instant::from_millis(12_000);
+        let placed = timeline.place(now, Audio, 0);
+        assert_eq!(placed, Placed::At(Ticks(14 * 90_000)));
     }
 }
