@@ -2,6 +2,9 @@
 
 use core::fmt;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser};
 
 use crate::config::Shown;
 
@@ -23,6 +26,18 @@ pub enum UsageError {
         found: Shown,
         allowed: &'static str,
     },
+}
+
+/// The only argument of a command: the configuration's path.
+pub(super) fn config_path(arguments: &mut Parser) -> Result<PathBuf, UsageError> {
+    let mut path = None;
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Arg::Value(value) if path.is_none() => path = Some(PathBuf::from(value)),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    path.ok_or(UsageError::MissingArgument("CONFIG"))
 }
 
 impl UsageError {

@@ -2,15 +2,20 @@
 
 mod arguments;
 pub mod check;
+pub mod format;
+pub mod run;
+pub mod status;
 
 use core::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
 pub use arguments::UsageError;
 
 use crate::os::config_file::LoadError;
+use crate::os::gateway::RunError;
 use crate::time::UtcMillis;
 
 /// A command of `cvr`.
@@ -22,7 +27,7 @@ struct Command {
 }
 
 /// All commands, in the order of the help.
-const COMMANDS: &[Command] = &[check::COMMAND];
+const COMMANDS: &[Command] = &[run::COMMAND, check::COMMAND, format::COMMAND, status::COMMAND];
 
 /// Where a command writes to, and what time it is.
 pub struct Console<'a> {
@@ -41,6 +46,14 @@ pub enum Failure {
     Usage(UsageError),
     /// A wrong configuration.
     Configuration(LoadError),
+    /// Recording could not begin.
+    Run(RunError),
+    /// The ring of this camera cannot be made.
+    Ring(String, io::Error),
+    /// There is no published state.
+    NoStatus(PathBuf, io::Error),
+    /// What is published is no state.
+    BadStatus(PathBuf),
     /// Standard output does not take the result.
     Output(io::Error),
 }
@@ -50,7 +63,11 @@ impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Configuration(_) => 2,
-            Self::Output(_) => 1,
+            Self::Run(_)
+            | Self::Ring(..)
+            | Self::NoStatus(..)
+            | Self::BadStatus(_)
+            | Self::Output(_) => 1,
         }
     }
 }
@@ -60,6 +77,12 @@ impl fmt::Display for Failure {
         match self {
             Self::Usage(error) => write!(f, "cvr: {error}; see cvr --help"),
             Self::Configuration(error) => error.fmt(f),
+            Self::Run(error) => write!(f, "cvr: {error}"),
+            Self::Ring(camera, error) => write!(f, "{camera}: the ring cannot be made: {error}"),
+            Self::NoStatus(path, error) => {
+                write!(f, "{}: {error}; is cvr running?", path.display())
+            }
+            Self::BadStatus(path) => write!(f, "{}: not the state of cvr", path.display()),
             Self::Output(error) => write!(f, "cvr: standard output: {error}"),
         }
     }
@@ -80,6 +103,12 @@ impl From<lexopt::Error> for Failure {
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         Self::Configuration(error)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Self::Run(error)
     }
 }
 

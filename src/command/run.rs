@@ -1,10 +1,8 @@
 //! `cvr run CONFIG`: records and uploads until SIGTERM.
 
-use std::path::PathBuf;
+use lexopt::Parser;
 
-use lexopt::{Arg, Parser};
-
-use super::{Command, Console, Failure, UsageError};
+use super::{Command, Console, Failure};
 use crate::os::{config_file, gateway};
 
 pub(super) const COMMAND: Command = Command {

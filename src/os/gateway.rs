@@ -402,7 +402,7 @@ fn block_signals() -> nix::Result<Async<SignalFd>> {
 }
 
 /// Two writers on one ring would destroy it.
-fn lock(folder: &Path) -> Result<Flock<File>, RunError> {
+pub fn lock(folder: &Path) -> Result<Flock<File>, RunError> {
     let system = |e| RunError::System("localMediaCachePath", e);
     std::fs::create_dir_all(folder).map_err(system)?;
     let file = File::open(folder).map_err(system)?;

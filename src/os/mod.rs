@@ -1,9 +1,11 @@
 //! The operating system: event loop, flash thread, upload thread, clock, signals.
 
+pub mod activation;
 pub mod clock;
 pub mod config_file;
 pub mod event_loop;
 pub mod flash_thread;
+pub mod gateway;
 pub mod https;
 pub mod logger;
 pub mod progress;
@@ -11,5 +13,6 @@ pub mod put;
 pub mod report;
 pub mod ring_files;
 pub mod shared;
+pub mod status_file;
 pub mod storage_check;
 pub mod upload_thread;

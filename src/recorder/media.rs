@@ -47,6 +47,8 @@ struct Video {
     depacketizer: h264::Depacketizer,
     decode_time: DecodeTime,
     description: Option<VideoDescription>,
+    /// Other parameter sets came, and no sync sample since.
+    new_parameters: bool,
     /// Pictures are dropped until the next sync sample.
     broken: bool,
     /// Why the access unit in progress cannot be whole.
@@ -210,6 +212,7 @@ impl Media {
         };
         let Some(unit) = unit else { return };
         let trouble = video.trouble.take();
+        video.new_parameters |= unit.new_parameters;
         let result = if unit.damaged || (unit.preceded_by_loss && !unit.sync) {
             Err(trouble.unwrap_or(Loss::Packets))
         } else {
@@ -236,7 +239,7 @@ impl Media {
             segmenter.drop_access_unit(pool);
             return Ok(());
         }
-        if unit.new_parameters || video.description.is_none() {
+        if video.new_parameters && unit.sync {
             let sets = video.depacketizer.parameters().ok_or(Loss::Parameters)?;
             let description = sps::describe(sets).map_err(|_| Loss::Parameters)?;
             let depth = description.reorder_depth;
@@ -246,6 +249,7 @@ impl Media {
             outcome.event = Some(Event::Recording { size: (description.width, description.height) });
             segmenter.set_tracks(Some(description.clone()), audio.cloned());
             video.description = Some(description);
+            video.new_parameters = false;
         }
         let pts = match self.timeline.place(now, TrackKind::Video, unit.timestamp) {
             Placed::At(pts) => pts,
@@ -334,6 +338,7 @@ impl Video {
             depacketizer: h264::Depacketizer::new(sets),
             decode_time: DecodeTime::new(0),
             description: None,
+            new_parameters: true,
             broken: false,
             trouble: None,
         }
