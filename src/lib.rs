@@ -20,6 +20,7 @@ pub mod os;
 
 pub mod command;
 
+pub mod backoff;
 pub mod gap;
 pub mod limits;
 pub mod media;

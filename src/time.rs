@@ -139,6 +139,75 @@ impl UtcMillis {
     }
 }
 
+impl UtcMillis {
+    /// The moment of a date and time, or none where there is no such date or time.
+    ///
+    /// Date to days by H. Hinnant's `days_from_civil`; a leap second is refused.
+    pub fn from_civil(c: Civil) -> Option<Self> {
+        let in_range = (0..=9999).contains(&c.year)
+            && (1..=12).contains(&c.month)
+            && (1..=31).contains(&c.day)
+            && (0..24).contains(&c.hour)
+            && (0..60).contains(&c.minute)
+            && (0..60).contains(&c.second)
+            && (0..1000).contains(&c.millisecond);
+        if !in_range {
+            return None;
+        }
+        let year = c.year - i64::from(c.month <= 2);
+        let era = year.div_euclid(400);
+        let year_of_era = year.rem_euclid(400);
+        let day_of_year = (153 * ((c.month + 9) % 12) + 2) / 5 + c.day - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = era * 146_097 + day_of_era - 719_468;
+        let seconds = ((days * 24 + c.hour) * 60 + c.minute) * 60 + c.second;
+        let moment = Self(seconds * 1000 + c.millisecond);
+        (moment.civil() == c).then_some(moment)
+    }
+
+    /// Reads ISO 8601 in UTC: `2026-11-21`, `2026-11-21T20:30Z`, `2026-11-21T20:30:00Z`, and with
+    /// 1 to 9 digits of a fraction of a second, floored to milliseconds.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (date, time) = match text.split_once('T') {
+            Some((date, time)) => (date, time.strip_suffix('Z')?),
+            None => (text, "00:00"),
+        };
+        let mut ymd = date.split('-');
+        let mut hms = time.split(':');
+        let civil = Civil {
+            year: digits(ymd.next()?, 4)?,
+            month: digits(ymd.next()?, 2)?,
+            day: digits(ymd.next()?, 2)?,
+            hour: digits(hms.next()?, 2)?,
+            minute: digits(hms.next()?, 2)?,
+            second: 0,
+            millisecond: 0,
+        };
+        let (second, fraction) = match hms.next().map(|s| s.split_once('.').unwrap_or((s, "0"))) {
+            Some((second, fraction)) => (digits(second, 2)?, fraction),
+            None => (0, "0"),
+        };
+        digits(fraction, fraction.len())?;
+        if ymd.next().is_some() || hms.next().is_some() || fraction.len() > 9 {
+            return None;
+        }
+        let millisecond = fraction.bytes().chain(*b"00").take(3);
+        Self::from_civil(Civil {
+            second,
+            millisecond: millisecond.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')),
+            ..civil
+        })
+    }
+}
+
+/// A number of exactly `n` decimal digits, 1 to 18.
+fn digits(text: &str, n: usize) -> Option<i64> {
+    let right = text.len() == n && (1..=18).contains(&n);
+    (right && text.bytes().all(|b| b.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
 /// ISO 8601 with milliseconds: `2026-11-21T20:30:00.123Z`.
 impl fmt::Display for UtcMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -208,6 +277,44 @@ mod tests {
             (-1, "1969-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(UtcMillis(millis).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn iso_8601_is_read_back() {
+        for millis in [0, 951_827_696_789, 1_795_293_000_001, 4_102_444_799_999] {
+            assert_eq!(
+                UtcMillis::parse(&UtcMillis(millis).to_string()),
+                Some(UtcMillis(millis))
+            );
+        }
+        for (text, same) in [
+            ("2026-11-21", "2026-11-21T00:00:00.000Z"),
+            ("2026-11-21T20:30Z", "2026-11-21T20:30:00.000Z"),
+            ("2026-11-21T20:30:59Z", "2026-11-21T20:30:59.000Z"),
+            ("2026-11-21T20:30:59.5Z", "2026-11-21T20:30:59.500Z"),
+            ("2026-11-21T20:30:59.1239999Z", "2026-11-21T20:30:59.123Z"),
+        ] {
+            assert_eq!(UtcMillis::parse(text).unwrap().to_string(), same);
+        }
+        for wrong in [
+            "",
+            "2026",
+            "2026-11",
+            "2026-1-21",
+            "2026-02-29",
+            "2026-13-01",
+            "2026-11-21T20:30:59",
+            "2026-11-21T24:00Z",
+            "2026-11-21T20:30:60Z",
+            "2026-11-21T20:30:59.Z",
+            "2026-11-21T20:30:59.1234567890Z",
+            "2026-11-21T20:30:00:00Z",
+            "2026-11-21-01",
+            "+026-11-21",
+            "2026-11-21T20:30:59+01:00",
+        ] {
+            assert_eq!(UtcMillis::parse(wrong), None, "{wrong}");
         }
     }
 

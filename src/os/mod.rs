@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod config_file;
+pub mod https;
 pub mod logger;
 pub mod storage_check;
