@@ -1,8 +1,8 @@
 //! The headers of a Put Blob (DESIGN.md section 4).
 
-use core::fmt::{self, Write};
+use core::fmt::Write;
 
-use crate::gap::Cause;
+use crate::gap::ToldGap;
 use crate::limits::GAPS_MAX;
 use crate::time::{ClockQuality, UtcMillis};
 
@@ -35,24 +35,6 @@ impl AccessTier {
     /// The tier of this name, in the service's spelling.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tier| tier.as_str() == name)
-    }
-}
-
-/// Missing video before a segment, with both ends in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ToldGap {
-    /// End of the last video before it.
-    pub start: UtcMillis,
-    /// Start of the first video after it.
-    pub end: UtcMillis,
-    /// Why.
-    pub cause: Cause,
-}
-
-/// An entry of the `gaps` metadata: `START/END/CAUSE`.
-impl fmt::Display for ToldGap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.start, self.end, self.cause.as_str())
     }
 }
 
@@ -204,6 +186,7 @@ fn base64(bytes: [u8; 16]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gap::Cause;
 
     fn at(text: &str) -> UtcMillis {
         UtcMillis::parse(text).unwrap()
