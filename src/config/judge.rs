@@ -8,11 +8,12 @@ use super::container::Container;
 use super::duration;
 use super::error::{Error, PatternProblem, Problem, Shown};
 use super::file::{CameraEntry, File};
-use super::model::{AccessTier, Camera, Config, Credentials, LogLevel, State};
+use super::model::{Camera, Config, Credentials, LogLevel, State};
 use super::not_built;
 use super::places::Places;
 use super::rtsp_url::{RtspUrl, UrlCredentials};
 use super::secret::SecretString;
+use crate::blob::headers::AccessTier;
 use crate::limits::{CAMERAS_MAX, MIB, NAME_MAX, RING_BYTES_MIN};
 use crate::time::UtcMillis;
 
@@ -79,7 +80,8 @@ impl Judge<'_> {
         let log_level = self.word("logLevel", file.log_level.as_deref(), &LogLevel::ALL);
         let sync = file.flash_sync_interval.as_deref();
         let sync = self.value("flashSyncInterval", sync, sync_interval, SYNC_INTERVAL);
-        let access_tier = self.word("accessTier", file.access_tier.as_deref(), &AccessTier::ALL);
+        let tiers = AccessTier::ALL.map(|tier| (tier.as_str(), tier));
+        let access_tier = self.word("accessTier", file.access_tier.as_deref(), &tiers);
         let length = file.segment_length.as_deref();
         let size = file.ring_size.as_deref();
         let defaults = Defaults {

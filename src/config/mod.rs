@@ -22,7 +22,7 @@ use std::path::Path;
 pub use asset::AssetPattern;
 pub use container::{Container, ContainerProblem};
 pub use error::{Error, PatternProblem, Problem, Shown, Syntax};
-pub use model::{AccessTier, Camera, Config, Credentials, LogLevel, State};
+pub use model::{Camera, Config, Credentials, LogLevel, State};
 pub use places::{Kind, Place, Places};
 pub use rtsp_url::{RtspProblem, RtspUrl};
 pub use secret::{Secret, SecretString};

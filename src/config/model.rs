@@ -7,6 +7,7 @@ use super::asset::AssetPattern;
 use super::container::Container;
 use super::rtsp_url::RtspUrl;
 use super::secret::SecretString;
+use crate::blob::headers::AccessTier;
 
 /// A judged configuration: every value holds its rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,30 +97,4 @@ impl LogLevel {
         ("Error", Self::Error),
         ("None", Self::None),
     ];
-}
-
-/// Access tier of a blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum AccessTier {
-    Hot,
-    Cool,
-    Cold,
-}
-
-impl AccessTier {
-    pub(super) const ALL: [(&'static str, Self); 3] = [
-        ("Hot", Self::Hot),
-        ("Cool", Self::Cool),
-        ("Cold", Self::Cold),
-    ];
-
-    /// The value of `x-ms-access-tier`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hot => "Hot",
-            Self::Cool => "Cool",
-            Self::Cold => "Cold",
-        }
-    }
 }

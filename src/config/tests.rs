@@ -3,7 +3,8 @@
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
-use super::{AccessTier, Judged, LogLevel, State};
+use super::{Judged, LogLevel, State};
+use crate::blob::headers::AccessTier;
 use crate::limits::MIB;
 use crate::time::UtcMillis;
 
