@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use super::container::ContainerProblem;
 use super::places::{Kind, Place};
 use super::rtsp_url::RtspProblem;
+use crate::blob::sas::SasError;
 
 /// The first thing wrong in a file: `cvr.json:14: cameras[1].segmentLength: ...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub enum Problem {
     /// A wrong `assetNamePattern`.
     Pattern(PatternProblem),
     /// A wrong `containerSasUrl`.
-    Container(ContainerProblem),
+    Container(SasError),
     /// A wrong `rtspUrl`.
     Rtsp(RtspProblem),
     /// `rtspUrl` and the keys for credentials say different things.

@@ -4,7 +4,6 @@ use core::time::Duration;
 use std::path::{Path, PathBuf};
 
 use super::asset::{AssetPattern, Names};
-use super::container::Container;
 use super::duration;
 use super::error::{Error, PatternProblem, Problem, Shown};
 use super::file::{CameraEntry, File};
@@ -14,6 +13,7 @@ use super::places::Places;
 use super::rtsp_url::{RtspUrl, UrlCredentials};
 use super::secret::SecretString;
 use crate::blob::headers::AccessTier;
+use crate::blob::sas::ContainerUrl;
 use crate::limits::{CAMERAS_MAX, MIB, NAME_MAX, RING_BYTES_MIN};
 use crate::time::UtcMillis;
 
@@ -118,10 +118,10 @@ impl Judge<'_> {
         })
     }
 
-    fn container(&mut self, url: Option<&str>) -> Option<Container> {
+    fn container(&mut self, url: Option<&str>) -> Option<ContainerUrl> {
         let place = "containerSasUrl";
         let url = self.present(place, url, "the SAS URL of a container")?;
-        self.right(place, Container::parse(url).map_err(Problem::Container))
+        self.right(place, ContainerUrl::parse(url).map_err(Problem::Container))
     }
 
     fn upload_maximum(&mut self, kbps: Option<f64>) -> u32 {

@@ -5,7 +5,6 @@
 //! the order of the file is the one that is told.
 
 mod asset;
-mod container;
 mod duration;
 mod error;
 mod file;
@@ -20,7 +19,6 @@ mod secret;
 use std::path::Path;
 
 pub use asset::AssetPattern;
-pub use container::{Container, ContainerProblem};
 pub use error::{Error, PatternProblem, Problem, Shown, Syntax};
 pub use model::{Camera, Config, Credentials, LogLevel, State};
 pub use places::{Kind, Place, Places};

@@ -4,10 +4,10 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use super::asset::AssetPattern;
-use super::container::Container;
 use super::rtsp_url::RtspUrl;
 use super::secret::SecretString;
 use crate::blob::headers::AccessTier;
+use crate::blob::sas::ContainerUrl;
 
 /// A judged configuration: every value holds its rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +15,7 @@ pub struct Config {
     /// 1 to 32 letters, digits and inner dashes.
     pub gateway_name: String,
     /// Where the segments go.
-    pub container: Container,
+    pub container: ContainerUrl,
     /// PEM file that replaces the built-in roots for the container.
     pub trusted_certificates_path: Option<PathBuf>,
     /// Cap on upload speed, kbit/s; 0 is none.
