@@ -12,7 +12,6 @@ mod judge;
 mod model;
 mod not_built;
 mod places;
-mod rtsp_url;
 mod scanner;
 mod secret;
 
@@ -20,9 +19,8 @@ use std::path::Path;
 
 pub use asset::AssetPattern;
 pub use error::{Error, PatternProblem, Problem, Shown, Syntax};
-pub use model::{Camera, Config, Credentials, LogLevel, State};
+pub use model::{Camera, Config, LogLevel, State};
 pub use places::{Kind, Place, Places};
-pub use rtsp_url::{RtspProblem, RtspUrl};
 pub use secret::{Secret, SecretString};
 
 /// Largest configuration file, bytes.

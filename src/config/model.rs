@@ -4,10 +4,9 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use super::asset::AssetPattern;
-use super::rtsp_url::RtspUrl;
-use super::secret::SecretString;
 use crate::blob::headers::AccessTier;
 use crate::blob::sas::ContainerUrl;
+use crate::rtsp::{CameraAddress, Credentials};
 
 /// A judged configuration: every value holds its rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +39,7 @@ pub struct Camera {
     /// As a gateway name; unique among the cameras, letter case ignored.
     pub name: String,
     /// Where it is, without credentials.
-    pub rtsp_url: RtspUrl,
+    pub address: CameraAddress,
     /// From the URL or from their own keys.
     pub credentials: Option<Credentials>,
     /// 30 s to 5 min in steps of 30 s.
@@ -51,15 +50,6 @@ pub struct Camera {
     pub asset: AssetPattern,
     /// Whether it records.
     pub state: State,
-}
-
-/// What the camera asks for by Basic or Digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credentials {
-    /// Not empty.
-    pub user: SecretString,
-    /// Empty if the file gives none.
-    pub password: SecretString,
 }
 
 /// `state` of a camera.
