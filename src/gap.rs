@@ -1,5 +1,7 @@
 //! Gaps: known missing video, each with its cause.
 
+use core::fmt;
+
 use crate::limits::GAPS_MAX;
 use crate::time::{Ticks, UtcMillis};
 
@@ -105,6 +107,24 @@ pub struct Hole {
     pub end: Ticks,
     /// Why.
     pub cause: Cause,
+}
+
+/// Missing video as the cloud is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToldGap {
+    /// End of the last video before it.
+    pub start: UtcMillis,
+    /// Start of the first video after it.
+    pub end: UtcMillis,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// An entry of the `gaps` metadata: `START/END/CAUSE`.
+impl fmt::Display for ToldGap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.start, self.end, self.cause.as_str())
+    }
 }
 
 /// Gaps, oldest first, not overlapping; at most [`GAPS_MAX`], more are merged.
@@ -218,6 +238,19 @@ mod tests {
         gaps.push(gap(10_000, 10_010, Cause::Overload));
         assert_eq!(gaps.len(), GAPS_MAX);
         assert_eq!(gaps.iter().nth(6), Some(&gap(600, 710, Cause::MediaLost)));
+    }
+
+    #[test]
+    fn a_gap_is_told_with_both_ends_and_its_cause() {
+        let gap = ToldGap {
+            start: UtcMillis(0),
+            end: UtcMillis(1_795_293_000_123),
+            cause: Cause::PowerLost,
+        };
+        assert_eq!(
+            gap.to_string(),
+            "1970-01-01T00:00:00.000Z/2026-11-21T20:30:00.123Z/powerLost"
+        );
     }
 
     #[test]

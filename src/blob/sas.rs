@@ -42,6 +42,8 @@ struct SasFields {
 pub enum SasError {
     /// It is no URL, or a very long one.
     NotUrl,
+    /// A space or a line end stands within it: the signature would not be the one given.
+    WhiteSpace,
     /// Its scheme is another one.
     Scheme,
     /// `http://` to a host that is not this gateway itself.
@@ -60,6 +62,7 @@ impl fmt::Display for SasError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotUrl => "must be a URL: https://ACCOUNT.blob.core.windows.net/CONTAINER?SAS",
+            Self::WhiteSpace => "must have no white space or control character in it",
             Self::Scheme => "must begin with https:// (http:// only to a loopback address)",
             Self::PlainHttp => "must be https://; http:// is allowed to a loopback address only",
             Self::Extra => "must have no user name, password or #fragment",
@@ -133,7 +136,16 @@ pub enum SasWindow {
 impl ContainerUrl {
     /// Reads `containerSasUrl`: `https://ACCOUNT.blob.core.windows.net/CONTAINER?SAS`, or with
     /// the account in the path, `https://HOST:PORT/ACCOUNT/CONTAINER?SAS`, as emulators have it.
+    ///
+    /// # Errors
+    ///
+    /// The first rule it breaks; never a part of the text.
     pub fn parse(text: &str) -> Result<Self, SasError> {
+        // A line end behind the URL is easily copied with it.
+        let text = text.trim();
+        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(SasError::WhiteSpace);
+        }
         let url = (text.len() <= URL_MAX).then(|| Url::parse(text));
         let url = url.and_then(Result::ok).ok_or(SasError::NotUrl)?;
         let host = match (url.scheme(), url.host()) {
@@ -327,6 +339,8 @@ mod tests {
                 format!("{place}/a%20b/2026/x.mp4?{SAS}")
             );
             assert_eq!(parse(&format!("{place}/")).as_ref(), Ok(&container));
+            let copied = format!(" {place}?{SAS}\r\n");
+            assert_eq!(ContainerUrl::parse(&copied).as_ref(), Ok(&container));
         }
         assert_eq!(
             parse("https://a.blob.core.windows.net/abc")
@@ -387,11 +401,14 @@ mod tests {
         for (url, error) in [
             (base.to_owned(), SasError::Unsigned),
             (format!("{base}?sp=c&sig="), SasError::Unsigned),
+            (format!("{base}?sp=c&SIG=x"), SasError::Unsigned),
             (
                 format!("{base}?restype=container&comp=list&{SAS}"),
                 SasError::Operation,
             ),
             (format!("{base}?{SAS}#x"), SasError::Extra),
+            (format!("{base}?{SAS}%3D \n%3D"), SasError::WhiteSpace),
+            (format!("{base}?sp=c&\tsig=x"), SasError::WhiteSpace),
             (
                 format!("{base}?{SAS}{}", "x".repeat(URL_MAX)),
                 SasError::NotUrl,

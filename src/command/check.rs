@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser};
 
 use super::{Command, Console, Failure, UsageError};
-use crate::config::{Camera, Config, Container, State};
+use crate::config::{Camera, Config, State};
 use crate::limits::MIB;
 use crate::os::config_file;
 use crate::os::storage_check;
@@ -78,6 +78,7 @@ struct Report<'a> {
     /// Bytes of the rings that are still to be made.
     missing_bytes: u64,
     available_bytes: u64,
+    /// By the clock of this computer.
     now: UtcMillis,
 }
 
@@ -85,7 +86,7 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = self.config;
         writeln!(f, "gateway    {}", config.gateway_name)?;
-        writeln!(f, "container  {}", config.container.without_secrets())?;
+        writeln!(f, "container  {}", config.container)?;
         if let Some(expiry) = config.container.expiry() {
             writeln!(f, "SAS until  {expiry}")?;
         }
@@ -168,28 +169,11 @@ impl Report<'_> {
                 "\nWarning: the rings do not fit: {short} MiB more must be free."
             )?;
         }
-        let container = &self.config.container;
-        if has_expired(container, self.now) {
-            writeln!(
-                f,
-                "\nWarning: the SAS has expired, by the clock of this computer."
-            )?;
-        }
-        if !container.may_create() {
-            writeln!(
-                f,
-                "\nWarning: the SAS does not let blobs be made; it needs sp=c."
-            )?;
+        for warning in self.config.container.warnings(Some(self.now)) {
+            writeln!(f, "\nWarning: {warning}.")?;
         }
         Ok(())
     }
-}
-
-/// Both are ISO 8601 in UTC, whose order is that of their digits.
-fn has_expired(container: &Container, now: UtcMillis) -> bool {
-    let now = now.to_string();
-    let expiry = container.expiry();
-    expiry.is_some_and(|expiry| expiry.trim_end_matches('Z') <= now.trim_end_matches('Z'))
 }
 
 /// A length of time in its two largest units.
@@ -235,7 +219,7 @@ mod tests {
         let expected = "\
 gateway    warehouse-3
 container  https://account.blob.core.windows.net/recordings
-SAS until  2030-01-01T00:00:00Z
+SAS until  2030-01-01T00:00:00.000Z
 cache      /media/data/cvr
 rings      6144 MiB, of which 6144 MiB are to be made; 6144 MiB free
 
@@ -251,8 +235,9 @@ loading-dock  Active  4096 MiB  4 h 23 min  263 of 60 s  dock-20261121T203000Z
     fn what_will_not_do_gets_a_warning() {
         let few = "Warning: the ring of loading-dock holds fewer than 8 segments";
         let space = "Warning: the rings do not fit: 1 MiB more must be free.";
-        let expired = "Warning: the SAS has expired";
-        let rights = "Warning: the SAS does not let blobs be made; it needs sp=c.";
+        let expired = "Warning: the SAS expired at 2026-11-2";
+        let soon = "Warning: the SAS expires at 2026-11-28T20:29:00.000Z: put a new one in";
+        let rights = "Warning: the SAS has neither the right to create (c) nor";
         let small = EXAMPLE.replace("\"4096\"", "\"120\"");
         let old = |expiry| EXAMPLE.replace("2030-01-01T00:00:00Z", expiry);
         for (text, available_mib, warning) in [
@@ -261,8 +246,8 @@ loading-dock  Active  4096 MiB  4 h 23 min  263 of 60 s  dock-20261121T203000Z
             (&old("2026-11-21"), 6144, Some(expired)),
             (&old("2026-11-21T20:30Z"), 6144, Some(expired)),
             (&old("2026-11-21T20:30:00Z"), 6144, Some(expired)),
-            (&old("2026-11-21T20:31Z"), 6144, None),
-            (&old("2026-11-22"), 6144, None),
+            (&old("2026-11-28T20:29Z"), 6144, Some(soon)),
+            (&old("2026-11-28T20:31Z"), 6144, None),
             (&EXAMPLE.replace("sp=c", "sp=rl"), 6144, Some(rights)),
         ] {
             let report = report(text, KBPS, available_mib);

@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use super::container::ContainerProblem;
 use super::places::{Kind, Place};
-use super::rtsp_url::RtspProblem;
+use crate::blob::sas::SasError;
+use crate::rtsp::AddressError;
 
 /// The first thing wrong in a file: `cvr.json:14: cameras[1].segmentLength: ...`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +63,9 @@ pub enum Problem {
     /// A wrong `assetNamePattern`.
     Pattern(PatternProblem),
     /// A wrong `containerSasUrl`.
-    Container(ContainerProblem),
+    Container(SasError),
     /// A wrong `rtspUrl`.
-    Rtsp(RtspProblem),
+    Address(AddressError),
     /// `rtspUrl` and the keys for credentials say different things.
     CredentialsDiffer,
 }
@@ -113,7 +113,7 @@ impl fmt::Display for Problem {
             }
             Self::Pattern(problem) => problem.fmt(f),
             Self::Container(problem) => problem.fmt(f),
-            Self::Rtsp(problem) => problem.fmt(f),
+            Self::Address(problem) => problem.fmt(f),
             Self::CredentialsDiffer => {
                 f.write_str("differs from the one in rtspUrl; write it in one place only")
             }

@@ -4,16 +4,17 @@ use core::time::Duration;
 use std::path::{Path, PathBuf};
 
 use super::asset::{AssetPattern, Names};
-use super::container::Container;
 use super::duration;
 use super::error::{Error, PatternProblem, Problem, Shown};
 use super::file::{CameraEntry, File};
-use super::model::{AccessTier, Camera, Config, Credentials, LogLevel, State};
+use super::model::{Camera, Config, LogLevel, State};
 use super::not_built;
 use super::places::Places;
-use super::rtsp_url::{RtspUrl, UrlCredentials};
 use super::secret::SecretString;
+use crate::blob::headers::AccessTier;
+use crate::blob::sas::ContainerUrl;
 use crate::limits::{CAMERAS_MAX, MIB, NAME_MAX, RING_BYTES_MIN};
+use crate::rtsp::{CameraAddress, Credentials};
 use crate::time::UtcMillis;
 
 /// Largest ring, bytes: the largest file system the gateway's kernels mount.
@@ -79,7 +80,8 @@ impl Judge<'_> {
         let log_level = self.word("logLevel", file.log_level.as_deref(), &LogLevel::ALL);
         let sync = file.flash_sync_interval.as_deref();
         let sync = self.value("flashSyncInterval", sync, sync_interval, SYNC_INTERVAL);
-        let access_tier = self.word("accessTier", file.access_tier.as_deref(), &AccessTier::ALL);
+        let tiers = AccessTier::ALL.map(|tier| (tier.as_str(), tier));
+        let access_tier = self.word("accessTier", file.access_tier.as_deref(), &tiers);
         let length = file.segment_length.as_deref();
         let size = file.ring_size.as_deref();
         let defaults = Defaults {
@@ -116,10 +118,10 @@ impl Judge<'_> {
         })
     }
 
-    fn container(&mut self, url: Option<&str>) -> Option<Container> {
+    fn container(&mut self, url: Option<&str>) -> Option<ContainerUrl> {
         let place = "containerSasUrl";
         let url = self.present(place, url, "the SAS URL of a container")?;
-        self.right(place, Container::parse(url).map_err(Problem::Container))
+        self.right(place, ContainerUrl::parse(url).map_err(Problem::Container))
     }
 
     fn upload_maximum(&mut self, kbps: Option<f64>) -> u32 {
@@ -208,11 +210,8 @@ impl Judge<'_> {
     ) -> Option<Camera> {
         let at = |key: &str| format!("{camera}.{key}");
         let name = self.required(&at("name"), entry.name.as_deref(), name, NAME);
-        let url = entry.rtsp_url.as_deref();
-        let url = self.present(&at("rtspUrl"), url, "rtsp://HOST:PORT/PATH");
-        let url = url.and_then(|url| self.right(&at("rtspUrl"), RtspUrl::parse(url)));
-        let (rtsp_url, url_credentials) = url.unzip();
-        let credentials = self.credentials(camera, entry, url_credentials.unwrap_or_default());
+        let (address, url_credentials) = self.address(&at("rtspUrl"), entry).unzip();
+        let credentials = self.credentials(camera, entry, url_credentials.flatten());
         self.transport(&at("transport"), entry.transport.as_deref());
         let length = entry.segment_length.as_deref();
         let length = self.value(&at("segmentLength"), length, segment_length, SEGMENT_LENGTH);
@@ -237,7 +236,7 @@ impl Judge<'_> {
         let asset = self.right(&pattern.0, asset);
         Some(Camera {
             name: name?,
-            rtsp_url: rtsp_url?,
+            address: address?,
             credentials,
             segment_length: length.unwrap_or(defaults.segment_length),
             ring_bytes: ring_bytes?,
@@ -246,39 +245,55 @@ impl Judge<'_> {
         })
     }
 
+    fn address(
+        &mut self,
+        place: &str,
+        entry: &CameraEntry,
+    ) -> Option<(CameraAddress, Option<Credentials>)> {
+        let url = self.present(place, entry.rtsp_url.as_deref(), "rtsp://HOST:PORT/PATH")?;
+        let parsed = CameraAddress::parse(url).map_err(Problem::Address);
+        let (address, credentials) = self.right(place, parsed)?;
+        if let Some(problem) = not_built::scheme(address.url().scheme()) {
+            self.wrong(place, problem);
+        }
+        Some((address, credentials))
+    }
+
     /// Brings the credentials of the URL and those of the keys together.
     fn credentials(
         &mut self,
         camera: &str,
         entry: &CameraEntry,
-        url: UrlCredentials,
+        url: Option<Credentials>,
     ) -> Option<Credentials> {
+        let in_url = url.as_ref();
         let user_place = format!("{camera}.rtspUserName");
-        let user = self.credential(&user_place, entry.rtsp_user_name.as_ref(), url.user);
+        let key = entry.rtsp_user_name.as_deref();
+        let user = self.credential(&user_place, key, in_url.map(|url| &url.user));
         let place = format!("{camera}.rtspPassword");
-        let password = self.credential(&place, entry.rtsp_password.as_ref(), url.password);
+        let key = entry.rtsp_password.as_deref();
+        let password = self.credential(&place, key, in_url.map(|url| &url.password));
         if user.is_none() && password.is_some() {
             let allowed = "given where there is a password";
             self.wrong(&user_place, Problem::Missing { allowed });
         }
-        Some(Credentials {
-            user: SecretString::new(user?),
-            password: SecretString::new(password.unwrap_or_default()),
-        })
+        Some(Credentials::new(user?, password.unwrap_or_default()))
     }
 
-    fn credential(
+    fn credential<'a>(
         &mut self,
         place: &str,
-        key: Option<&String>,
-        url: Option<String>,
-    ) -> Option<String> {
-        if let (Some(key), Some(url)) = (key, &url)
+        key: Option<&'a str>,
+        url: Option<&'a SecretString>,
+    ) -> Option<&'a str> {
+        let url = url.map(|url| url.expose().as_str());
+        let url = url.filter(|value| !value.is_empty());
+        if let (Some(key), Some(url)) = (key, url)
             && key != url
         {
             self.wrong(place, Problem::CredentialsDiffer);
         }
-        let value = key.cloned().or(url).filter(|value| !value.is_empty())?;
+        let value = key.or(url).filter(|value| !value.is_empty())?;
         if value.contains(char::is_control) {
             let allowed = "free of control characters";
             self.wrong(place, Problem::HiddenValue { allowed });

@@ -5,7 +5,6 @@
 //! the order of the file is the one that is told.
 
 mod asset;
-mod container;
 mod duration;
 mod error;
 mod file;
@@ -13,18 +12,15 @@ mod judge;
 mod model;
 mod not_built;
 mod places;
-mod rtsp_url;
 mod scanner;
 mod secret;
 
 use std::path::Path;
 
 pub use asset::AssetPattern;
-pub use container::{Container, ContainerProblem};
 pub use error::{Error, PatternProblem, Problem, Shown, Syntax};
-pub use model::{AccessTier, Camera, Config, Credentials, LogLevel, State};
+pub use model::{Camera, Config, LogLevel, State};
 pub use places::{Kind, Place, Places};
-pub use rtsp_url::{RtspProblem, RtspUrl};
 pub use secret::{Secret, SecretString};
 
 /// Largest configuration file, bytes.

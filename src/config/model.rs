@@ -4,9 +4,9 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use super::asset::AssetPattern;
-use super::container::Container;
-use super::rtsp_url::RtspUrl;
-use super::secret::SecretString;
+use crate::blob::headers::AccessTier;
+use crate::blob::sas::ContainerUrl;
+use crate::rtsp::{CameraAddress, Credentials};
 
 /// A judged configuration: every value holds its rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,7 +14,7 @@ pub struct Config {
     /// 1 to 32 letters, digits and inner dashes.
     pub gateway_name: String,
     /// Where the segments go.
-    pub container: Container,
+    pub container: ContainerUrl,
     /// PEM file that replaces the built-in roots for the container.
     pub trusted_certificates_path: Option<PathBuf>,
     /// Cap on upload speed, kbit/s; 0 is none.
@@ -39,7 +39,7 @@ pub struct Camera {
     /// As a gateway name; unique among the cameras, letter case ignored.
     pub name: String,
     /// Where it is, without credentials.
-    pub rtsp_url: RtspUrl,
+    pub address: CameraAddress,
     /// From the URL or from their own keys.
     pub credentials: Option<Credentials>,
     /// 30 s to 5 min in steps of 30 s.
@@ -50,15 +50,6 @@ pub struct Camera {
     pub asset: AssetPattern,
     /// Whether it records.
     pub state: State,
-}
-
-/// What the camera asks for by Basic or Digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credentials {
-    /// Not empty.
-    pub user: SecretString,
-    /// Empty if the file gives none.
-    pub password: SecretString,
 }
 
 /// `state` of a camera.
@@ -96,30 +87,4 @@ impl LogLevel {
         ("Error", Self::Error),
         ("None", Self::None),
     ];
-}
-
-/// Access tier of a blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum AccessTier {
-    Hot,
-    Cool,
-    Cold,
-}
-
-impl AccessTier {
-    pub(super) const ALL: [(&'static str, Self); 3] = [
-        ("Hot", Self::Hot),
-        ("Cool", Self::Cool),
-        ("Cold", Self::Cold),
-    ];
-
-    /// The value of `x-ms-access-tier`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hot => "Hot",
-            Self::Cool => "Cool",
-            Self::Cold => "Cold",
-        }
-    }
 }

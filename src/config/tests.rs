@@ -3,7 +3,8 @@
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
-use super::{AccessTier, Judged, LogLevel, State};
+use super::{Judged, LogLevel, State};
+use crate::blob::headers::AccessTier;
 use crate::limits::MIB;
 use crate::time::UtcMillis;
 
@@ -129,10 +130,16 @@ fn credentials_come_from_the_url_or_from_their_keys() {
         assert_eq!(credentials.user.expose(), "hidden");
         assert_eq!(credentials.password.expose(), "hidden");
     }
-    assert_eq!(cameras[1].rtsp_url.url().expose(), "rtsp://192.0.2.11/");
+    assert_eq!(cameras[1].address.url().as_str(), "rtsp://192.0.2.11/");
 
     let same = "rtsp://hidden:hidden@192.0.2.10/hidden";
     let text = FILE.replace("rtsp://192.0.2.10/hidden", same);
+    assert_eq!(read(&text).unwrap().config.cameras, cameras);
+
+    // One in the URL, the other in its key.
+    let text = FILE
+        .replace("rtsp://192.0.2.10", "rtsp://hidden@192.0.2.10")
+        .replace("\"rtspUserName\": \"hidden\",", "");
     assert_eq!(read(&text).unwrap().config.cameras, cameras);
 
     let text = FILE.replace("hidden:hidden@", "");
@@ -170,7 +177,7 @@ fn a_right_file_does_not_show_its_secrets() {
         "{shown}"
     );
     assert_eq!(
-        judged.config.container.without_secrets(),
+        judged.config.container.to_string(),
         "https://account.blob.core.windows.net/recordings"
     );
 }
@@ -538,68 +545,75 @@ fn names_and_assets_are_each_cameras_own() {
 
 #[test]
 fn urls_are_judged_and_never_shown() {
-    let container = "allowed is https://ACCOUNT.blob.core.windows.net/CONTAINER?...&sig=...";
+    let form = "https://ACCOUNT.blob.core.windows.net/CONTAINER?SAS";
     for (from, to, problem) in [
         (
             "https://account",
             "http://account",
-            "http:// is allowed to a loopback address only",
+            "must be https://; http:// is allowed to a loopback address only".to_owned(),
         ),
         (
             "https://account",
             "ftp://account",
-            "the value is not a URL of the allowed form",
+            "must begin with https:// (http:// only to a loopback address)".to_owned(),
         ),
-        ("/recordings", "", "the URL names no container"),
+        ("https://", "", format!("must be a URL: {form}")),
+        (
+            "/recordings",
+            "",
+            format!(
+                "must name one container and no blob: {form}, 3 to 63 lower-case letters, digits \
+                 and inner dashes"
+            ),
+        ),
         (
             "sig=hidden",
             "hidden",
-            "the URL has no SAS: its query has no sig",
+            "must carry a SAS: a query with sv=, sp=, se= and sig=".to_owned(),
         ),
         (
             "sig=hidden",
             "sig=hid den&hidden",
-            "the URL has white space in it",
+            "must have no white space or control character in it".to_owned(),
         ),
     ] {
-        assert_eq!(
-            error(from, to),
-            format!("cvr.json:3: containerSasUrl: {problem}; {container}")
-        );
+        let expected = format!("cvr.json:3: containerSasUrl: {problem}");
+        assert_eq!(error(from, to), expected);
     }
-    let rtsp =
-        "allowed is rtsp://HOST:PORT/PATH, with credentials best in rtspUserName and rtspPassword";
+    let form = "is no URL of the form rtsp://host:port/path (in user name and password, write / as \
+                %2F, ? as %3F and # as %23)";
     for (from, to, problem) in [
+        ("rtsp://192", "192", form),
+        ("192.0.2.10/hidden", "hidden:hid/den@192.0.2.10/", form),
         (
             "rtsp://192",
             "http://192",
-            "the value is not a URL of the allowed form",
-        ),
-        (
-            "192.0.2.10/hidden",
-            "hidden:hid/den@192.0.2.10/",
-            "the value is not a URL of the allowed form",
+            "begins neither with rtsp:// nor with rtsps://",
         ),
         (
             "192.0.2.10",
             "",
-            "the URL has no host name or address, or a wrong port",
+            "has no host name or address, as in rtsp://host:port/path",
+        ),
+        (
+            "192.0.2.10",
+            "192.0.2.10:0",
+            "has port 0; 1 to 65535 are allowed",
         ),
         (
             "192.0.2.10/hidden",
             "192.0.2.10/a#hidden",
-            "the URL has a #",
+            "has a #; in user name and password, write it as %23",
         ),
         (
             "192.0.2.10",
             "hidden:%ff@192.0.2.10",
-            "the credentials in the URL are not in UTF-8",
+            "has a user name or password that is not UTF-8; write them in rtspUserName and \
+             rtspPassword",
         ),
     ] {
-        assert_eq!(
-            error(from, to),
-            format!("cvr.json:8: cameras[0].rtspUrl: {problem}; {rtsp}")
-        );
+        let expected = format!("cvr.json:8: cameras[0].rtspUrl: {problem}");
+        assert_eq!(error(from, to), expected);
     }
 }
 
@@ -615,6 +629,11 @@ fn credentials_are_judged_and_never_shown() {
             "192.0.2.10",
             "hidden:hidden2@192.0.2.10",
             "10: cameras[0].rtspPassword: differs from the one in rtspUrl; write it in one place only",
+        ),
+        (
+            "rtsp://hidden:hidden@",
+            "rtsp://:hidden@",
+            "14: cameras[1].rtspUserName: is missing; it must be given where there is a password",
         ),
         (
             "\"rtspPassword\": \"hidden\"",

@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use url::Url;
+use url::{Host, Url};
 
 use super::auth::Credentials;
 
@@ -20,24 +20,36 @@ pub struct CameraAddress {
 impl CameraAddress {
     /// Reads an `rtspUrl`. Credentials in it (`rtsp://user:password@host/`, with `%` escapes or
     /// without) are handed back apart.
+    ///
+    /// # Errors
+    ///
+    /// The first rule it breaks; never a part of the text.
     pub fn parse(text: &str) -> Result<(Self, Option<Credentials>), AddressError> {
-        let mut url = Url::parse(text.trim()).map_err(|_| AddressError::Syntax)?;
+        let url = Url::parse(text.trim()).map_err(|_| AddressError::Syntax)?;
+        let address = Self::of(url.clone())?;
+        // An unescaped # in a password ends the URL; no camera needs a fragment.
+        if url.fragment().is_some() {
+            return Err(AddressError::Fragment);
+        }
+        Ok((address, credentials(&url)?))
+    }
+
+    /// The address in a URL whose credentials and fragment mean nothing.
+    fn of(mut url: Url) -> Result<Self, AddressError> {
         if !matches!(url.scheme(), "rtsp" | "rtsps") {
             return Err(AddressError::Scheme);
         }
-        if url.host_str().is_none_or(str::is_empty) {
-            return Err(AddressError::Host);
+        match url.host() {
+            Some(Host::Domain(name)) if is_host_name(name) => {}
+            Some(Host::Ipv4(_) | Host::Ipv6(_)) => {}
+            _ => return Err(AddressError::Host),
         }
         if url.port() == Some(0) {
             return Err(AddressError::Port);
         }
-        let user = percent_decoded(url.username());
-        let password = url.password().map(percent_decoded);
-        let credentials = (!user.is_empty() || password.is_some())
-            .then(|| Credentials::new(&user, password.as_deref().unwrap_or_default()));
         remove_credentials(&mut url);
         url.set_fragment(None);
-        Ok((Self { url }, credentials))
+        Ok(Self { url })
     }
 
     /// Name or IP address of the camera; an IPv6 address without brackets.
@@ -59,18 +71,16 @@ impl CameraAddress {
         self.url.scheme() == "rtsps"
     }
 
-    /// The URL as requests name it.
-    pub(super) fn url(&self) -> &Url {
+    /// The URL as requests name it, query included. Some cameras take passwords in path or query:
+    /// not for the log.
+    pub fn url(&self) -> &Url {
         &self.url
     }
 
     /// Where a redirection leads; relative to here.
     pub(super) fn redirected(&self, location: &str) -> Result<Self, AddressError> {
-        let joined = match self.url.join(location.trim()) {
-            Ok(url) => url,
-            Err(_) => return Err(AddressError::Syntax),
-        };
-        Self::parse(joined.as_str()).map(|(address, _)| address)
+        let joined = self.url.join(location.trim());
+        joined.map_err(|_| AddressError::Syntax).and_then(Self::of)
     }
 
     /// Same scheme, host and port: what was secret between us stays so.
@@ -95,10 +105,14 @@ pub enum AddressError {
     Syntax,
     /// It begins neither with `rtsp://` nor with `rtsps://`.
     Scheme,
-    /// It has no host.
+    /// Its host is neither a name nor an address.
     Host,
     /// Port 0.
     Port,
+    /// It has a `#`.
+    Fragment,
+    /// User name or password is not UTF-8.
+    Credentials,
 }
 
 impl fmt::Display for AddressError {
@@ -109,8 +123,13 @@ impl fmt::Display for AddressError {
                  / as %2F, ? as %3F and # as %23)"
             }
             Self::Scheme => "begins neither with rtsp:// nor with rtsps://",
-            Self::Host => "has no host",
+            Self::Host => "has no host name or address, as in rtsp://host:port/path",
             Self::Port => "has port 0; 1 to 65535 are allowed",
+            Self::Fragment => "has a #; in user name and password, write it as %23",
+            Self::Credentials => {
+                "has a user name or password that is not UTF-8; write them in rtspUserName and \
+                 rtspPassword"
+            }
         })
     }
 }
@@ -215,8 +234,21 @@ fn remove_credentials(url: &mut Url) {
     let _ = url.set_password(None);
 }
 
-/// Decodes `%41`; a `%` that begins no escape stays as it is.
-fn percent_decoded(text: &str) -> String {
+/// Letters of any case, digits, and what else names in a local network have.
+fn is_host_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    !name.is_empty() && name.bytes().all(allowed)
+}
+
+fn credentials(url: &Url) -> Result<Option<Credentials>, AddressError> {
+    let user = percent_decoded(url.username())?;
+    let password = url.password().map(percent_decoded).transpose()?;
+    Ok((!user.is_empty() || password.is_some())
+        .then(|| Credentials::new(user, password.unwrap_or_default())))
+}
+
+/// Decodes `%41` (RFC 3986 section 2.1); a `%` that begins no escape stays as it is.
+fn percent_decoded(text: &str) -> Result<String, AddressError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [byte, tail @ ..] = rest {
@@ -230,7 +262,7 @@ fn percent_decoded(text: &str) -> String {
         bytes.push(byte);
         rest = tail;
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8(bytes).map_err(|_| AddressError::Credentials)
 }
 
 /// Value of a hexadecimal digit.
@@ -255,11 +287,11 @@ mod tests {
                 "rtsp://192.0.2.1/a",
             ),
             (
-                " rtsp://cam.lan:8554//a?b=c&d#x ",
-                "cam.lan",
+                " rtsp://cam_1.lan:8554//a?b=c&d=%20\n",
+                "cam_1.lan",
                 8554,
                 false,
-                "rtsp://cam.lan:8554//a?b=c&d",
+                "rtsp://cam_1.lan:8554//a?b=c&d=%20",
             ),
             (
                 "RTSPS://[2001:db8::1]/",
@@ -292,6 +324,15 @@ mod tests {
             ("rtsp://192.0.2.1:0/a", AddressError::Port),
             ("rtsp://192.0.2.1:65536/a", AddressError::Syntax),
             ("rtsp://u:p#w@192.0.2.1/a", AddressError::Syntax),
+            ("rtsp://u:p/w@192.0.2.1/a", AddressError::Syntax),
+            ("rtsp://[::1/", AddressError::Syntax),
+            ("rtsp://", AddressError::Host),
+            ("rtsp:h", AddressError::Host),
+            ("rtsp://k%C3%BCche/", AddressError::Host),
+            ("rtsp://u:1#w@192.0.2.1/a", AddressError::Fragment),
+            ("rtsp://192.0.2.1/a#b", AddressError::Fragment),
+            ("rtsp://u:%ff@192.0.2.1/", AddressError::Credentials),
+            ("rtsp://%ff@192.0.2.1/", AddressError::Credentials),
         ] {
             assert_eq!(CameraAddress::parse(text).unwrap_err(), error, "{text}");
         }
@@ -327,6 +368,8 @@ mod tests {
         for (location, url, same) in [
             ("rtsp://192.0.2.1:554/c", "rtsp://192.0.2.1:554/c", true),
             ("/c", "rtsp://192.0.2.1/c", true),
+            ("/c#d", "rtsp://192.0.2.1/c", true),
+            ("rtsp://u:%ff@192.0.2.1/c", "rtsp://192.0.2.1/c", true),
             ("rtsp://u:p@192.0.2.2/c", "rtsp://192.0.2.2/c", false),
             ("rtsp://192.0.2.1:8554/c", "rtsp://192.0.2.1:8554/c", false),
             ("rtsps://192.0.2.1:554/c", "rtsps://192.0.2.1:554/c", false),

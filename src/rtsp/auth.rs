@@ -5,27 +5,24 @@ use core::fmt;
 use http_auth::digest::Algorithm;
 use http_auth::{ChallengeParser, ChallengeRef, DigestClient, ParamValue, PasswordParams};
 
-/// User name and password of a camera.
-#[derive(Clone, PartialEq, Eq)]
+use crate::config::SecretString;
+
+/// User name and password of a camera; any Unicode in both.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    user: String,
-    password: String,
+    /// May be empty only where a URL says so.
+    pub user: SecretString,
+    /// Empty if there is none.
+    pub password: SecretString,
 }
 
 impl Credentials {
-    /// Any Unicode is allowed in both.
-    pub fn new(user: &str, password: &str) -> Self {
+    /// Takes both as they are, not escaped.
+    pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
         Self {
-            user: user.to_owned(),
-            password: password.to_owned(),
+            user: SecretString::new(user.into()),
+            password: SecretString::new(password.into()),
         }
-    }
-}
-
-/// Shows neither.
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials({REDACTED})")
     }
 }
 
@@ -56,13 +53,13 @@ impl Authenticator {
         match &mut self.scheme {
             Scheme::None => None,
             Scheme::Basic => Some(http_auth::basic::encode_credentials(
-                &credentials.user,
-                &credentials.password,
+                credentials.user.expose(),
+                credentials.password.expose(),
             )),
             Scheme::Digest(client) => {
                 let with_body = |body| PasswordParams {
-                    username: &credentials.user,
-                    password: &credentials.password,
+                    username: credentials.user.expose(),
+                    password: credentials.password.expose(),
                     uri: url,
                     method,
                     body,
@@ -73,7 +70,7 @@ impl Authenticator {
                     .respond(&with_body(None))
                     .or_else(|_| client.respond(&with_body(Some(b""))))
                     .ok()?;
-                Some(with_plain_user(value, &credentials.user))
+                Some(with_plain_user(value, credentials.user.expose()))
             }
         }
     }
