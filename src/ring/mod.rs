@@ -30,6 +30,8 @@ mod recovery;
     reason = "the type gives the folder its name"
 )]
 mod ring;
+#[cfg(test)]
+mod testing;
 mod upload;
 
 pub use cursors::{Boot, Counters, Cursors, Frozen, Place, SET_ASIDE_MAX, SetAside, ToldGap};

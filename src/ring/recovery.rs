@@ -235,6 +235,8 @@ impl<F: Flash> Ring<F> {
         ring.roll_forward(last, &mut recovered, &mut buf, progress)?;
         ring.drop_overwritten()?;
         ring.start_boot(&setup, &mut recovered);
+        // Both copies: one that is lost from now on costs nothing that was known here.
+        ring.write_cursors()?;
         ring.write_cursors()?;
         Ok((ring, recovered))
     }
@@ -249,29 +251,13 @@ impl<F: Flash> Ring<F> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), RingError> {
         loop {
-            let more = last.is_some_and(|last| self.cursors.write.position <= last.position);
-            if let Some(last) = last.filter(|_| more) {
-                let (identity, from) = (self.cursors.identity, self.cursors.write.position);
-                if let Some(open) = find(&self.flash, identity, from, last.position + 1)? {
-                    self.cursors.write = place_of(&open);
-                }
-            }
+            let before_last = self.jump_to_record(last)?;
             let (head, segment) = self.look_at_head(buf, progress)?;
             let action = act_on(self.cursors.clean, head);
             match (action, segment) {
-                (Action::EndSkipping, _) => {
-                    self.skip_sequence();
-                    return Ok(());
-                }
                 (Action::Take, Some((open, seal))) => {
                     recovered.rolled_forward += 1;
                     self.take(&open, &seal);
-                }
-                (Action::Drop, Some((open, _))) => {
-                    self.remember_boot(&open);
-                    self.cursors.write.sequence = open.key.sequence;
-                    self.skip_sequence();
-                    return Ok(());
                 }
                 (Action::Seal | Action::SealDamaged, Some((open, mut seal))) => {
                     seal.damaged = action == Action::SealDamaged;
@@ -281,15 +267,38 @@ impl<F: Flash> Ring<F> {
                         place: place_of(&open),
                         damaged: seal.damaged,
                     });
-                    if last.is_none_or(|last| self.cursors.write.position > last.position) {
-                        self.skip_sequence();
+                }
+                (Action::Drop, Some((open, _))) => {
+                    self.remember_boot(&open);
+                    let mut end = place_of(&open);
+                    end.sequence += 1;
+                    end.position += if before_last { PAGE as u64 } else { 0 };
+                    self.move_end(end);
+                    if !before_last {
                         return Ok(());
                     }
+                }
+                (Action::EndSkipping, _) => {
+                    self.skip_sequence();
+                    return Ok(());
                 }
                 _ => return Ok(()),
             }
             self.cursors.clean = false;
         }
+    }
+
+    /// With the records as source: goes on to the next record up to segment `last`, and says
+    /// whether that is an earlier one.
+    fn jump_to_record(&mut self, last: Option<Place>) -> Result<bool, RingError> {
+        let (identity, from) = (self.cursors.identity, self.cursors.write.position);
+        let Some(last) = last.filter(|last| from <= last.position) else {
+            return Ok(false);
+        };
+        if let Some(open) = find(&self.flash, identity, from, last.position + 1)? {
+            self.move_end(place_of(&open));
+        }
+        Ok(self.cursors.write.position < last.position)
     }
 
     /// What lies at the end of the log that is known, with its seal record: the one on flash, or

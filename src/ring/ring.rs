@@ -681,13 +681,20 @@ impl<F: Flash> Ring<F> {
 
     /// The next sequence number will not be given.
     pub(super) fn skip_sequence(&mut self) {
+        let mut end = self.cursors.write;
+        end.sequence += 1;
+        self.move_end(end);
+    }
+
+    /// Moves the end of the log, and with it the cursors that are there: nothing lies between.
+    pub(super) fn move_end(&mut self, end: Place) {
         let cursors = &mut self.cursors;
-        cursors.write.sequence += 1;
         for cursor in [&mut cursors.oldest, &mut cursors.upload] {
             if cursor.position == cursors.write.position {
-                *cursor = cursors.write;
+                *cursor = end;
             }
         }
+        cursors.write = end;
     }
 }
 
