@@ -22,6 +22,8 @@ from rig.paths import CACHE, PYTHON, ROOT
 from rig.rig import Rig
 
 LAST = CACHE / "last"
+# Stands in a case's log before the one thing to be told of its failure.
+MARK = "failed at "
 # A case that says nothing else has to end within so many seconds.
 TIMEOUT = 240
 
@@ -95,8 +97,8 @@ def supervise(name, case):
 
 
 def tail(path):
-    """The end of a case's log, indented."""
-    lines = path.read_text(errors="replace").rstrip().splitlines()[-25:]
+    """What the case said last, indented; the whole is in its log."""
+    lines = path.read_text(errors="replace").rpartition(MARK)[2].strip().splitlines()[-20:]
     return "\n".join(f"        {line}" for line in lines)
 
 
@@ -112,7 +114,7 @@ def one_case(name, folder):
         here = [one for one in frames if Path(one.filename).name == f"{name}.py"]
         at = here[-1] if here else frames[-1]
         print(traceback.format_exc(), file=sys.stderr)
-        print(f"{Path(at.filename).name}:{at.lineno}: {type(error).__name__}: {error}",
+        print(f"{MARK}{Path(at.filename).name}:{at.lineno}: {type(error).__name__}: {error}",
               file=sys.stderr)
         return 1
     return 0

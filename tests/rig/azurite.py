@@ -1,6 +1,7 @@
 """Blob storage: Azurite over HTTPS behind our fault proxy, with a CA made on the spot."""
 import base64
 import datetime
+import email.utils
 import hashlib
 import hmac
 import http.client
@@ -31,6 +32,8 @@ class Blob:
     content_type: str
     md5: str
     tier: str
+    # When it was stored, seconds since 1970.
+    created: float
     metadata: dict
 
 
@@ -219,6 +222,8 @@ def _blob(element):
         content_type=element.findtext("Properties/Content-Type"),
         md5=element.findtext("Properties/Content-MD5"),
         tier=element.findtext("Properties/AccessTier"),
+        created=email.utils.parsedate_to_datetime(
+            element.findtext("Properties/Creation-Time")).timestamp(),
         metadata={one.tag.lower(): one.text or "" for one in metadata}
         if metadata is not None else {},
     )
