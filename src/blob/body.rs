@@ -95,7 +95,8 @@ where
 /// Hash of the codec data, from an init segment, which holds nothing else: the `initid` metadata.
 pub fn init_id(init: &[u8]) -> u64 {
     let md5: [u8; 16] = Md5::digest(init).into();
-    md5.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+    md5.first_chunk()
+        .map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 /// For the HTTP client; an error of the source is passed on as it is.

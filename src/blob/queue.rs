@@ -228,6 +228,7 @@ mod tests {
             let kept = written.saturating_sub(self.capacity).div_ceil(self.segment);
             let unsent = (kept.max(self.unsent)..sealed).map(|sequence| Candidate {
                 sequence,
+                position: sequence * self.segment,
                 length: self.segment,
                 ahead: (sequence * self.segment + self.capacity).saturating_sub(written),
                 start: UtcMillis((sequence * self.segment * 1000 / self.write).cast_signed()),

@@ -34,7 +34,12 @@ fn main(arguments: &mut Parser, console: &mut Console<'_>) -> Result<(), Failure
             progress.preparing(&camera.name, files.prepared(), files.size());
         }
         progress.preparing(&camera.name, files.size(), files.size());
-        writeln!(console.out, "{}: the ring is made, {} MiB", camera.name, files.size() >> 20)?;
+        writeln!(
+            console.out,
+            "{}: the ring is made, {} MiB",
+            camera.name,
+            files.size() >> 20
+        )?;
     }
     Ok(())
 }

@@ -27,7 +27,12 @@ struct Command {
 }
 
 /// All commands, in the order of the help.
-const COMMANDS: &[Command] = &[run::COMMAND, check::COMMAND, format::COMMAND, status::COMMAND];
+const COMMANDS: &[Command] = &[
+    run::COMMAND,
+    check::COMMAND,
+    format::COMMAND,
+    status::COMMAND,
+];
 
 /// Where a command writes to, and what time it is.
 pub struct Console<'a> {

@@ -21,8 +21,8 @@ pub fn names_of(gateway: &str, camera: &Camera, folder: &Path) -> Names {
         match std::fs::read_to_string(&kept) {
             Ok(before) => asset = before,
             Err(_) => {
-                let written = std::fs::create_dir_all(folder)
-                    .and_then(|()| std::fs::write(&kept, &asset));
+                let written =
+                    std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&kept, &asset));
                 if let Err(error) = written {
                     log::warn!("{}: {}: {error}", camera.name, kept.display());
                 }
@@ -34,8 +34,12 @@ pub fn names_of(gateway: &str, camera: &Camera, folder: &Path) -> Names {
 
 /// Rings in `folder` that are none of `known`.
 pub fn former_rings(folder: &Path, known: &[String]) -> Vec<(String, Names, Geometry)> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let names_there = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let names_there = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
     let mut former: Vec<_> = names_there
         .filter(|name| !known.contains(name))
         .filter_map(|name| {

@@ -15,9 +15,14 @@ pub struct Clock {
 
 impl Clock {
     /// Now is tick 0 of every camera's timeline.
-    #[expect(clippy::disallowed_methods, reason = "this is the file that reads clocks")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the file that reads clocks"
+    )]
     pub fn start() -> Self {
-        Self { start: std::time::Instant::now() }
+        Self {
+            start: std::time::Instant::now(),
+        }
     }
 
     /// Monotonic time since the start.
@@ -55,7 +60,10 @@ pub fn machine_boot_id() -> u64 {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the file that reads clocks")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the file that reads clocks"
+)]
 fn utc_micros() -> i64 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),

@@ -72,7 +72,13 @@ impl Loop {
     ) -> Self {
         let pool = Rc::new(RefCell::new(Pool::new(POOL_BLOCKS)));
         let received = RefCell::new(vec![0; BLOCK_SIZE].into_boxed_slice());
-        Self { clock, pool, flash, returned, received }
+        Self {
+            clock,
+            pool,
+            flash,
+            returned,
+            received,
+        }
     }
 
     /// Gives back to the pool what the flash thread has synced.
@@ -122,26 +128,30 @@ impl CameraTask {
 
     /// Runs until stopped.
     pub async fn run(mut self, shared: &Loop) {
-        self.recorder.handle_input(shared.clock.now(), Input::Timeout);
+        self.recorder
+            .handle_input(shared.clock.now(), Input::Timeout);
         loop {
             shared.collect();
             self.drain(shared).await;
             match self.wake().await {
                 Wake::Connected(Ok(stream)) => {
                     self.link = Link::Open(stream);
-                    self.recorder.handle_input(shared.clock.now(), Input::Connected);
+                    self.recorder
+                        .handle_input(shared.clock.now(), Input::Connected);
                 }
                 Wake::Connected(Err(reason)) => self.disconnected(shared, reason),
                 Wake::Readable(Ok(())) => self.receive(shared),
                 Wake::Readable(Err(e)) => self.disconnected(shared, Reason::Io(e.kind())),
                 Wake::Time => {
                     self.deadline = None;
-                    self.recorder.handle_input(shared.clock.now(), Input::Timeout);
+                    self.recorder
+                        .handle_input(shared.clock.now(), Input::Timeout);
                 }
                 Wake::Control(Some(Control::Reconfigure(config))) => {
                     self.recorder.reconfigure(shared.clock.now(), *config);
                     self.drain(shared).await;
-                    self.recorder.handle_input(shared.clock.now(), Input::Timeout);
+                    self.recorder
+                        .handle_input(shared.clock.now(), Input::Timeout);
                 }
                 Wake::Control(Some(Control::Stop) | None) => {
                     self.recorder.handle_input(shared.clock.now(), Input::Stop);
@@ -199,7 +209,9 @@ impl CameraTask {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Link::Open(stream) = &mut self.link else { return Ok(()) };
+        let Link::Open(stream) = &mut self.link else {
+            return Ok(());
+        };
         let timeout = async {
             Timer::after(SEND_TIMEOUT).await;
             Err(io::ErrorKind::TimedOut.into())
@@ -209,7 +221,9 @@ impl CameraTask {
 
     /// Reads what has come, a buffer at a time; a busy camera does not hold up its timers.
     fn receive(&mut self, shared: &Loop) {
-        let Link::Open(stream) = &self.link else { return };
+        let Link::Open(stream) = &self.link else {
+            return;
+        };
         let mut buffer = shared.received.borrow_mut();
         match stream.get_ref().read(&mut buffer) {
             Ok(0) => {
@@ -225,7 +239,11 @@ impl CameraTask {
                 }
                 self.recorder.handle_input(now, Input::Received(data));
             }
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
             Err(e) => {
                 drop(buffer);
                 self.disconnected(shared, Reason::Io(e.kind()));
@@ -235,7 +253,8 @@ impl CameraTask {
 
     fn disconnected(&mut self, shared: &Loop, reason: Reason) {
         self.link = Link::None;
-        self.recorder.handle_input(shared.clock.now(), Input::Disconnected(reason));
+        self.recorder
+            .handle_input(shared.clock.now(), Input::Disconnected(reason));
     }
 
     fn set_deadline(&mut self, shared: &Loop, at: Instant) {
@@ -270,8 +289,9 @@ impl CameraTask {
 fn connect((host, port): (String, u16)) -> future::Boxed<Result<Async<TcpStream>, Reason>> {
     Box::pin(async move {
         let attempt = async {
-            let addresses =
-                smol::net::resolve((host, port)).await.map_err(|_| Reason::UnknownHost)?;
+            let addresses = smol::net::resolve((host, port))
+                .await
+                .map_err(|_| Reason::UnknownHost)?;
             let mut last = Reason::UnknownHost;
             for address in addresses {
                 match Async::<TcpStream>::connect(address).await {

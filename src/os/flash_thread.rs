@@ -114,7 +114,15 @@ impl FlashThread {
         sync_interval: Duration,
     ) -> Self {
         let progress = Progress::to_standard_error();
-        Self { clock, shared, inbox, returned, sync_interval, rings: Vec::new(), progress }
+        Self {
+            clock,
+            shared,
+            inbox,
+            returned,
+            sync_interval,
+            rings: Vec::new(),
+            progress,
+        }
     }
 
     /// Works until [`FlashMessage::Stop`], or until all senders are gone.
@@ -178,14 +186,18 @@ impl FlashThread {
         match self.open_ring(spec) {
             Ok(ring) => {
                 let all_prepared = ring.flash().is_prepared();
-                self.rings.resize_with(self.rings.len().max(id + 1), || None);
+                self.rings
+                    .resize_with(self.rings.len().max(id + 1), || None);
                 if let Some(slot) = self.rings.get_mut(id) {
                     *slot = Some(Slot::new(name.clone(), ring, all_prepared));
                 }
                 self.share(id, spec, name);
             }
             Err(error) => {
-                log::error!("{name}: the ring in {} cannot be used: {error}", spec.folder.display());
+                log::error!(
+                    "{name}: the ring in {} cannot be used: {error}",
+                    spec.folder.display()
+                );
                 self.tell(&name, Some(format!("the ring cannot be used: {error}")));
             }
         }
@@ -204,13 +216,16 @@ impl FlashThread {
         };
         let name = spec.names.camera.as_str();
         let progress = &mut self.progress;
-        let (ring, recovered) = Ring::open(files, setup, &mut |step| progress.recovery(name, step))?;
+        let (ring, recovered) =
+            Ring::open(files, setup, &mut |step| progress.recovery(name, step))?;
         tell_recovered(name, &recovered);
         Ok(ring)
     }
 
     fn share(&self, id: RingId, spec: &RingSpec, name: String) {
-        let Some(slot) = self.rings.get(id).and_then(Option::as_ref) else { return };
+        let Some(slot) = self.rings.get(id).and_then(Option::as_ref) else {
+            return;
+        };
         let ring = SharedRing {
             name,
             folder: spec.folder.clone(),
@@ -236,7 +251,12 @@ impl FlashThread {
             .is_some()
         });
         let length = length_of(&fragment);
-        let Some(slot) = self.rings.get(id).and_then(Option::as_ref).filter(|_| begun) else {
+        let Some(slot) = self
+            .rings
+            .get(id)
+            .and_then(Option::as_ref)
+            .filter(|_| begun)
+        else {
             return self.give_back(fragment);
         };
         // The next fragment, about as long, would pass the interval.
@@ -260,7 +280,10 @@ impl FlashThread {
     }
 
     fn end(&mut self, id: RingId, end: SegmentEnd) {
-        if self.on_ring(id, "seal a segment", |ring, _| ring.seal(&end)).is_some() {
+        if self
+            .on_ring(id, "seal a segment", |ring, _| ring.seal(&end))
+            .is_some()
+        {
             self.release(id);
             self.shared.ring_bell();
         }
@@ -284,7 +307,9 @@ impl FlashThread {
 
     /// What is durable goes back to the pool.
     fn release(&mut self, id: RingId) {
-        let Some(slot) = self.rings.get_mut(id).and_then(Option::as_mut) else { return };
+        let Some(slot) = self.rings.get_mut(id).and_then(Option::as_mut) else {
+            return;
+        };
         while let Some(fragment) = slot.unsynced.pop_front() {
             // Without an event loop nobody needs it any more.
             let _ = self.returned.send(fragment);
@@ -343,7 +368,9 @@ impl FlashThread {
     }
 
     fn publish(&self, id: RingId) {
-        let Some(slot) = self.rings.get(id).and_then(Option::as_ref) else { return };
+        let Some(slot) = self.rings.get(id).and_then(Option::as_ref) else {
+            return;
+        };
         if let Some(Some(shared)) = self.shared.rings().get_mut(id) {
             shared.view = slot.ring.view();
         }
@@ -352,7 +379,9 @@ impl FlashThread {
     /// One step for each ring that is not made yet.
     fn prepare(&mut self) {
         for id in 0..self.rings.len() {
-            let Some(slot) = self.rings.get_mut(id).and_then(Option::as_mut) else { continue };
+            let Some(slot) = self.rings.get_mut(id).and_then(Option::as_mut) else {
+                continue;
+            };
             if slot.all_prepared {
                 continue;
             }
@@ -360,12 +389,17 @@ impl FlashThread {
                 Ok(all) => {
                     slot.all_prepared = all;
                     let files = slot.ring.flash();
-                    self.progress.preparing(&slot.name, files.prepared(), files.size());
+                    self.progress
+                        .preparing(&slot.name, files.prepared(), files.size());
                 }
                 Err(error) => {
                     let name = slot.name.clone();
                     log::error!("{name}: the ring cannot be made: {error}");
-                    set_message(&self.shared, &name, format!("the ring cannot be made: {error}"));
+                    set_message(
+                        &self.shared,
+                        &name,
+                        format!("the ring cannot be made: {error}"),
+                    );
                     std::thread::sleep(RETRY);
                 }
             }
@@ -410,7 +444,11 @@ impl Slot {
     /// Recording has caught up with the making of the ring.
     fn prepare_to(&mut self, needed: u64) -> Result<(), RingError> {
         while self.ring.flash().prepared() < needed {
-            self.all_prepared = self.ring.flash_mut().prepare().map_err(RingFiles::prepare_error)?;
+            self.all_prepared = self
+                .ring
+                .flash_mut()
+                .prepare()
+                .map_err(RingFiles::prepare_error)?;
         }
         Ok(())
     }
@@ -469,7 +507,10 @@ fn tell_recovered(name: &str, recovered: &Recovered) {
         (Source::Records, _) => log::warn!("{name}: both cursors were lost; the ring was searched"),
         (Source::First | Source::Second, None) => log::info!("{name}: the ring is empty"),
         (Source::First | Source::Second, Some(cause)) => {
-            log::info!("{name}: the ring goes on after a restart ({})", cause.as_str());
+            log::info!(
+                "{name}: the ring goes on after a restart ({})",
+                cause.as_str()
+            );
         }
     }
     if let Some(cut) = &recovered.cut {
@@ -487,7 +528,10 @@ pub(super) fn told(shared: &Shared, name: &str, evicted: Evicted) {
         shared.cancel_put();
     }
     if evicted.unsent {
-        log::warn!("{name}: the ring is full: segment {} is lost before it was uploaded", evicted.sequence);
+        log::warn!(
+            "{name}: the ring is full: segment {} is lost before it was uploaded",
+            evicted.sequence
+        );
         let mut status = shared.status();
         if let Some(camera) = status.cameras.iter_mut().find(|camera| camera.name == name) {
             camera.evicted.unsent_segments += 1;

@@ -57,26 +57,25 @@ impl core::fmt::Display for RunError {
 impl std::error::Error for RunError {}
 
 /// A camera whose task runs.
-struct Running<'a> {
+struct Running {
     camera: Camera,
     control: channel::Sender<Control>,
     task: Task<()>,
-    _shared: core::marker::PhantomData<&'a ()>,
 }
 
 /// Everything that runs.
-struct Gateway<'a> {
-    path: &'a Path,
+struct Gateway<'e, 'a> {
+    path: &'e Path,
     config: Config,
     clock: Clock,
     shared: Arc<Shared>,
     flash: SyncSender<FlashMessage>,
     uploads: Sender<UploadSettings>,
-    executor: &'a LocalExecutor<'a>,
+    executor: &'e LocalExecutor<'a>,
     common: &'a Loop,
     /// Cameras and former cameras; the index is the ring's identifier.
     rings: Vec<String>,
-    running: Vec<Running<'a>>,
+    running: Vec<Running>,
 }
 
 /// The queue takes every fragment there is, with its end, and what cameras tell besides.
@@ -133,7 +132,7 @@ pub fn run(path: &Path, config: Config) -> Result<(), RunError> {
     future::block_on(executor.run(gateway.main(signals)))
 }
 
-impl Gateway<'_> {
+impl Gateway<'_, '_> {
     async fn main(&mut self, signals: Async<SignalFd>) -> Result<(), RunError> {
         self.begin_status();
         for camera in self.config.cameras.clone() {
@@ -151,7 +150,9 @@ impl Gateway<'_> {
         loop {
             let signal = async {
                 let readable = signals.readable().await;
-                readable.ok().and_then(|()| signals.get_ref().read_signal().ok().flatten())
+                readable
+                    .ok()
+                    .and_then(|()| signals.get_ref().read_signal().ok().flatten())
             };
             let time = async {
                 smol::stream::StreamExt::next(&mut tick).await;
@@ -184,7 +185,12 @@ impl Gateway<'_> {
         let shown = status::Camera {
             name: camera.name.clone(),
             asset: names.asset.as_str().to_owned(),
-            state: if camera.state == State::Active { "connecting" } else { "inactive" }.into(),
+            state: if camera.state == State::Active {
+                "connecting"
+            } else {
+                "inactive"
+            }
+            .into(),
             ..status::Camera::default()
         };
         self.show(shown);
@@ -193,7 +199,14 @@ impl Gateway<'_> {
         let message = if known.is_none() {
             self.rings.push(camera.name.clone());
             let geometry = geometry_of(camera.ring_bytes);
-            FlashMessage::Open(ring, Box::new(RingSpec { names, folder, geometry }))
+            FlashMessage::Open(
+                ring,
+                Box::new(RingSpec {
+                    names,
+                    folder,
+                    geometry,
+                }),
+            )
         } else {
             FlashMessage::Rename(ring, Box::new(names))
         };
@@ -209,7 +222,11 @@ impl Gateway<'_> {
         let report = CameraReport::new(camera.name.clone(), Arc::clone(&self.shared));
         let task = CameraTask::new(ring, recorder, told, report);
         let task = self.executor.spawn(task.run(self.common));
-        self.running.push(Running { camera, control, task, _shared: core::marker::PhantomData });
+        self.running.push(Running {
+            camera,
+            control,
+            task,
+        });
     }
 
     /// Rings of cameras that have left the configuration are still uploaded.
@@ -219,8 +236,17 @@ impl Gateway<'_> {
             log::info!("{name}: no longer in the configuration; its ring is still uploaded");
             let state = "inactive".into();
             let asset = names.asset.as_str().to_owned();
-            self.show(status::Camera { name: name.clone(), asset, state, ..Default::default() });
-            let spec = RingSpec { names, folder: folder.join(&name), geometry };
+            self.show(status::Camera {
+                name: name.clone(),
+                asset,
+                state,
+                ..Default::default()
+            });
+            let spec = RingSpec {
+                names,
+                folder: folder.join(&name),
+                geometry,
+            };
             let ring: RingId = self.rings.len();
             self.rings.push(name);
             self.tell_flash(FlashMessage::Open(ring, Box::new(spec)));
@@ -263,7 +289,10 @@ impl Gateway<'_> {
         let wanted = self.config.cameras.clone();
         let mut gone = Vec::new();
         for running in core::mem::take(&mut self.running) {
-            if wanted.iter().any(|camera| camera.name == running.camera.name) {
+            if wanted
+                .iter()
+                .any(|camera| camera.name == running.camera.name)
+            {
                 self.running.push(running);
             } else {
                 gone.push(running);
@@ -273,13 +302,22 @@ impl Gateway<'_> {
             log::info!("{}: left the configuration", running.camera.name);
             let _ = running.control.send(Control::Stop).await;
             running.task.await;
-            self.change(&running.camera.name, |camera| camera.state = "inactive".into());
+            self.change(&running.camera.name, |camera| {
+                camera.state = "inactive".into()
+            });
         }
         for camera in wanted {
             let config = recorder_config(&self.config, &camera);
-            match self.running.iter_mut().find(|running| running.camera.name == camera.name) {
+            match self
+                .running
+                .iter_mut()
+                .find(|running| running.camera.name == camera.name)
+            {
                 Some(running) => {
-                    let _ = running.control.send(Control::Reconfigure(Box::new(config))).await;
+                    let _ = running
+                        .control
+                        .send(Control::Reconfigure(Box::new(config)))
+                        .await;
                     running.camera = camera;
                 }
                 None => self.start(camera),
@@ -311,14 +349,24 @@ impl Gateway<'_> {
 
     fn show(&self, camera: status::Camera) {
         let mut status = self.shared.status();
-        match status.cameras.iter_mut().find(|shown| shown.name == camera.name) {
+        match status
+            .cameras
+            .iter_mut()
+            .find(|shown| shown.name == camera.name)
+        {
             Some(shown) => (shown.state, shown.asset) = (camera.state, camera.asset),
             None => status.cameras.push(camera),
         }
     }
 
     fn change(&self, name: &str, change: impl FnOnce(&mut status::Camera)) {
-        if let Some(camera) = self.shared.status().cameras.iter_mut().find(|c| c.name == name) {
+        if let Some(camera) = self
+            .shared
+            .status()
+            .cameras
+            .iter_mut()
+            .find(|c| c.name == name)
+        {
             change(camera);
         }
     }
@@ -411,8 +459,13 @@ pub fn lock(folder: &Path) -> Result<Flock<File>, RunError> {
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
-    let thread = std::thread::Builder::new().name(name.into()).stack_size(256 * 1024);
-    thread.spawn(work).map(|_| ()).map_err(|e| RunError::System("thread", e))
+    let thread = std::thread::Builder::new()
+        .name(name.into())
+        .stack_size(256 * 1024);
+    thread
+        .spawn(work)
+        .map(|_| ())
+        .map_err(|e| RunError::System("thread", e))
 }
 
 /// Spreads the attempts of many gateways after a power cut.

@@ -16,7 +16,10 @@ pub struct Progress {
 impl Progress {
     /// On standard error.
     pub fn to_standard_error() -> Self {
-        Self { terminal: stderr().is_terminal(), shown: Vec::new() }
+        Self {
+            terminal: stderr().is_terminal(),
+            shown: Vec::new(),
+        }
     }
 
     /// A ring is searched for its records.
@@ -39,7 +42,9 @@ impl Progress {
             Some((_, last)) => last,
             None => {
                 self.shown.push((name.to_owned(), u64::MAX));
-                let Some((_, last)) = self.shown.last_mut() else { return };
+                let Some((_, last)) = self.shown.last_mut() else {
+                    return;
+                };
                 last
             }
         };
@@ -54,9 +59,14 @@ impl Progress {
 fn line(terminal: bool, name: &str, what: &str, done: u64, all: u64) -> String {
     let (done_mib, all_mib) = (done / MIB, all / MIB);
     if !terminal {
-        return format!("{name}: {what}, {} %, {done_mib} of {all_mib} MiB\n", done * 100 / all.max(1));
+        return format!(
+            "{name}: {what}, {} %, {done_mib} of {all_mib} MiB\n",
+            done * 100 / all.max(1)
+        );
     }
-    let filled = usize::try_from(done * 30 / all.max(1)).unwrap_or(30).min(30);
+    let filled = usize::try_from(done * 30 / all.max(1))
+        .unwrap_or(30)
+        .min(30);
     let end = if done >= all { "\n" } else { "" };
     format!(
         "\r\x1b[K{name}: {what} [{}{}] {:>3} %  {done_mib} of {all_mib} MiB{end}",
@@ -73,8 +83,14 @@ mod tests {
     #[test]
     fn a_terminal_gets_a_bar_and_a_file_gets_lines() {
         let bar = line(true, "front-door", "making the ring", 512 * MIB, 2048 * MIB);
-        assert!(bar.starts_with('\r') && bar.contains("[=======  ") && bar.contains(" 25 %"), "{bar}");
+        assert!(
+            bar.starts_with('\r') && bar.contains("[=======  ") && bar.contains(" 25 %"),
+            "{bar}"
+        );
         assert!(line(true, "a", "b", MIB, MIB).ends_with("1 of 1 MiB\n"));
-        assert_eq!(line(false, "a", "b", MIB, 4 * MIB), "a: b, 25 %, 1 of 4 MiB\n");
+        assert_eq!(
+            line(false, "a", "b", MIB, 4 * MIB),
+            "a: b, 25 %, 1 of 4 MiB\n"
+        );
     }
 }

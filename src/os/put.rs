@@ -14,9 +14,9 @@ use crate::blob::headers::{Metadata, PutRequest};
 use crate::blob::name::BlobName;
 use crate::blob::speed::{Pace, UploadSpeed};
 use crate::blob::verdict::Answer;
+use crate::gap::ToldGap;
 use crate::limits::{BLOCK_SIZE, INIT_SEGMENT_MAX};
 use crate::mp4::front::{FrontBuilder, FrontTimes};
-use crate::blob::headers::ToldGap;
 use crate::ring::{Place, ReadError, ReadFault, RingError, Run, SegmentReader, point_in};
 use crate::time::{ClockQuality, Ticks, UtcMillis};
 
@@ -103,7 +103,12 @@ impl Put {
         speed: &mut UploadSpeed,
     ) -> Result<Sent, PutError> {
         let (segment, _) = SegmentReader::open_sealed(parcel.reader, parcel.place.position)?;
-        let run_end = parcel.ring.view.cursors.run_end.filter(|_| !parcel.set_aside);
+        let run_end = parcel
+            .ring
+            .view
+            .cursors
+            .run_end
+            .filter(|_| !parcel.set_aside);
         let whole = segment.whole().filter(|_| run_end.is_none());
         let read = match whole {
             Some(run) => self.read(parcel, &segment, run),
@@ -122,7 +127,9 @@ impl Put {
         let told = self.fix(parcel, run, init_len)?;
         if told.start != start {
             // The clock was corrected meanwhile: the front would tell another time.
-            return Err(PutError::Ring(RingError::NotNext { sequence: parcel.place.sequence }));
+            return Err(PutError::Ring(RingError::NotNext {
+                sequence: parcel.place.sequence,
+            }));
         }
         let more = !whole && segment.next_run(Some(&run), &mut self.buffer)?.is_some();
         let front = finish_front(&mut self.front, &self.init, &segment, run, start)?;
@@ -150,17 +157,25 @@ impl Put {
         let answer = client.put(&url, &request.headers(), request.length, &mut sending);
         speed_after(&answer, sending.speed, clock, request.length);
         let (length, may_be_there) = (request.length, told.may_be_there);
-        Ok(Sent { name, length, may_be_there, answer, more })
+        Ok(Sent {
+            name,
+            length,
+            may_be_there,
+            answer,
+            more,
+        })
     }
 
     /// The segment is in the container: the ring goes on to the next.
     pub fn delivered(&self, ring: RingId, set_aside: bool, sent: &Sent) {
         let (sequence, more) = (sent.name.sequence, sent.more);
-        let done = self.flash.with_ring(ring, move |ring| match (set_aside, more) {
-            (true, _) => ring.set_aside_uploaded(sequence),
-            (false, true) => ring.run_uploaded(sequence),
-            (false, false) => ring.uploaded(sequence),
-        });
+        let done = self
+            .flash
+            .with_ring(ring, move |ring| match (set_aside, more) {
+                (true, _) => ring.set_aside_uploaded(sequence),
+                (false, true) => ring.run_uploaded(sequence),
+                (false, false) => ring.uploaded(sequence),
+            });
         if let Some(Err(error)) = done {
             log::warn!("{}: {error}", sent.name);
         }
@@ -177,7 +192,10 @@ impl Put {
         let frozen = cursors.frozen.as_ref().filter(|frozen| {
             frozen.place == parcel.place && frozen.first_fragment == run.first_fragment
         });
-        let aside = cursors.set_aside.iter().find(|entry| entry.place == parcel.place);
+        let aside = cursors
+            .set_aside
+            .iter()
+            .find(|entry| entry.place == parcel.place);
         let start = match (aside, frozen) {
             (Some(entry), _) => entry.start,
             (None, Some(frozen)) => frozen.start,
@@ -189,11 +207,7 @@ impl Put {
     }
 
     /// Collects the sample tables from the heads of the fragments.
-    fn skim(
-        &mut self,
-        segment: &SegmentReader<'_, RingReader>,
-        run: Run,
-    ) -> Result<(), PutError> {
+    fn skim(&mut self, segment: &SegmentReader<'_, RingReader>, run: Run) -> Result<(), PutError> {
         let init_len = segment.init(&mut self.init)?;
         self.front.reset();
         for fragment in segment.fragments() {
@@ -205,7 +219,9 @@ impl Put {
             let head = self.buffer.get(..head_len).unwrap_or_default();
             let at = init_len as u64 + (fragment.offset - run.offset);
             // A head whose check is good and that makes no sense is damage all the same.
-            self.front.add_fragment(at, head).map_err(|_| PutError::Damaged)?;
+            self.front
+                .add_fragment(at, head)
+                .map_err(|_| PutError::Damaged)?;
         }
         Ok(())
     }
@@ -243,7 +259,9 @@ impl Put {
                 init_id,
             });
         }
-        let frozen = self.flash.with_ring(parcel.id, move |ring| ring.freeze(sequence, &run));
+        let frozen = self
+            .flash
+            .with_ring(parcel.id, move |ring| ring.freeze(sequence, &run));
         let frozen = frozen.ok_or(PutError::Gone)?.map_err(PutError::Ring)?;
         Ok(Told {
             start: frozen.start,
@@ -252,7 +270,11 @@ impl Put {
             gaps: frozen
                 .gaps
                 .iter()
-                .map(|gap| ToldGap { start: gap.start, end: gap.end, cause: gap.cause })
+                .map(|gap| ToldGap {
+                    start: gap.start,
+                    end: gap.end,
+                    cause: gap.cause,
+                })
                 .collect(),
             may_be_there: frozen.may_have_arrived,
             init_id,
@@ -270,8 +292,14 @@ fn finish_front<'a>(
 ) -> Result<&'a [u8], PutError> {
     let init_len = usize::try_from(segment.open.init_length).unwrap_or(usize::MAX);
     let init = init.get(..init_len).unwrap_or_default();
-    let times = FrontTimes { start: run.start, end: run.end, creation };
-    builder.finish(init, times, ring_bytes(segment, &run)).map_err(|_| PutError::Damaged)
+    let times = FrontTimes {
+        start: run.start,
+        end: run.end,
+        creation,
+    };
+    builder
+        .finish(init, times, ring_bytes(segment, &run))
+        .map_err(|_| PutError::Damaged)
 }
 
 fn show_begin(shared: &Shared, name: &BlobName, length: u64) {
@@ -298,7 +326,10 @@ fn body<'a>(
         while !rest.is_empty() {
             let n = ring.read(rest)?;
             if n == 0 {
-                return Err(ReadError { position, fault: ReadFault::Box });
+                return Err(ReadError {
+                    position,
+                    fault: ReadFault::Box,
+                });
             }
             rest = rest.get_mut(n..).unwrap_or_default();
         }
@@ -366,7 +397,9 @@ where
         if sent >= self.body.length()
             && let Some((ring, sequence)) = self.mark.take()
         {
-            let noted = self.flash.with_ring(ring, move |ring| ring.mark_attempted(sequence));
+            let noted = self
+                .flash
+                .with_ring(ring, move |ring| ring.mark_attempted(sequence));
             noted.and_then(Result::ok).ok_or(io::ErrorKind::Other)?;
         }
         Ok(n)

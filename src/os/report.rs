@@ -48,13 +48,18 @@ impl CameraReport {
                     camera.audio = audio.into();
                 });
             }
-            Event::Recording { size: (width, height) } => {
+            Event::Recording {
+                size: (width, height),
+            } => {
                 log::info!("{name}: recording H.264 {width}x{height}");
                 self.change(|camera| camera.video = format!("H.264 {width}x{height}"));
             }
             Event::MediaLost(loss) => log::warn!("{name}: {loss}: waiting for a sync sample"),
             Event::Lost { reason, wait } => {
-                log::warn!("{name}: {reason}; tried again in {:.1} s", wait.as_secs_f32());
+                log::warn!(
+                    "{name}: {reason}; tried again in {:.1} s",
+                    wait.as_secs_f32()
+                );
                 self.change(|camera| {
                     camera.state = "waiting".into();
                     camera.message = reason.to_string();
@@ -81,7 +86,11 @@ impl CameraReport {
 
     fn change(&self, change: impl FnOnce(&mut Camera)) {
         let mut status = self.shared.status();
-        if let Some(camera) = status.cameras.iter_mut().find(|camera| camera.name == self.name) {
+        if let Some(camera) = status
+            .cameras
+            .iter_mut()
+            .find(|camera| camera.name == self.name)
+        {
             change(camera);
         }
     }

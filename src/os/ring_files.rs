@@ -63,7 +63,10 @@ impl Geometry {
     pub fn of(ring_bytes: u64) -> Self {
         let files = ring_bytes.div_ceil(FILE_BYTES).clamp(1, FILES_MAX);
         let page = PAGE as u64;
-        Self { files, file_bytes: ring_bytes / files / page * page }
+        Self {
+            files,
+            file_bytes: ring_bytes / files / page * page,
+        }
     }
 
     /// Bytes of the run.
@@ -90,7 +93,10 @@ impl Geometry {
 
     /// The file and the offset in it of `at`.
     fn place(self, at: u64) -> (usize, u64) {
-        (usize::try_from(at / self.file_bytes).unwrap_or(usize::MAX), at % self.file_bytes)
+        (
+            usize::try_from(at / self.file_bytes).unwrap_or(usize::MAX),
+            at % self.file_bytes,
+        )
     }
 }
 
@@ -99,13 +105,19 @@ impl RingFiles {
     pub fn open(folder: &Path, geometry: Geometry) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         if Geometry::read(folder)? != Some(geometry) {
-            let note = format!("{} files of {} bytes\n", geometry.files, geometry.file_bytes);
+            let note = format!(
+                "{} files of {} bytes\n",
+                geometry.files, geometry.file_bytes
+            );
             std::fs::write(folder.join("ring.size"), note)?;
         }
         let files = (0..geometry.files)
             .map(|i| open(&file_path(folder, i)).map(|file| RingFile { file, dirty: false }))
             .collect::<io::Result<Vec<_>>>()?;
-        let cursors = [open(&folder.join("cursors.0"))?, open(&folder.join("cursors.1"))?];
+        let cursors = [
+            open(&folder.join("cursors.0"))?,
+            open(&folder.join("cursors.1"))?,
+        ];
         let mut prepared = 0;
         for file in &files {
             let len = file.file.metadata()?.len().min(geometry.file_bytes);
@@ -117,7 +129,13 @@ impl RingFiles {
         for folder in [Some(folder), folder.parent()].into_iter().flatten() {
             File::open(folder)?.sync_all()?;
         }
-        Ok(Self { geometry, files, cursors, prepared, zeros: Vec::new() })
+        Ok(Self {
+            geometry,
+            files,
+            cursors,
+            prepared,
+            zeros: Vec::new(),
+        })
     }
 
     /// Prepares up to a MiB more; true when all is prepared. Zeros are written because extents
@@ -129,7 +147,10 @@ impl RingFiles {
         }
         self.zeros.resize(STEP, 0);
         let (index, at) = self.geometry.place(self.prepared);
-        let file = self.files.get_mut(index).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let file = self
+            .files
+            .get_mut(index)
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         if at == 0 {
             allocate(&file.file, self.geometry.file_bytes)?;
         }
@@ -160,7 +181,10 @@ impl RingFiles {
     /// One file's part of a vectored write.
     fn write_within(&mut self, at: u64, pieces: &[&[u8]]) -> io::Result<()> {
         let (index, mut offset) = self.geometry.place(at);
-        let file = self.files.get_mut(index).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let file = self
+            .files
+            .get_mut(index)
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         file.dirty = true;
         let mut slices: heapless::Vec<IoSlice<'_>, PIECES> = heapless::Vec::new();
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
@@ -200,7 +224,9 @@ impl ReadAt for RingFiles {
     }
 
     fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<(), FlashError> {
-        read(self.geometry, at, buf, |index| self.files.get(index).map(|file| &file.file))
+        read(self.geometry, at, buf, |index| {
+            self.files.get(index).map(|file| &file.file)
+        })
     }
 }
 
@@ -244,7 +270,12 @@ impl Flash for RingFiles {
     }
 
     fn sync(&mut self) -> Result<(), FlashError> {
-        for (index, file) in self.files.iter_mut().enumerate().filter(|(_, file)| file.dirty) {
+        for (index, file) in self
+            .files
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, file)| file.dirty)
+        {
             let at = index as u64 * self.geometry.file_bytes;
             fdatasync(file.file.as_fd()).map_err(|e| error(Operation::Sync, at, &e.into()))?;
             file.dirty = false;
@@ -315,7 +346,11 @@ fn read<'a>(
 }
 
 fn error(operation: Operation, at: u64, e: &io::Error) -> FlashError {
-    FlashError { operation, at, code: e.raw_os_error().unwrap_or(0) }
+    FlashError {
+        operation,
+        at,
+        code: e.raw_os_error().unwrap_or(0),
+    }
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -348,7 +383,8 @@ mod tests {
     use super::*;
 
     fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("cvr-ring-files-{name}-{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("cvr-ring-files-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         folder
@@ -363,13 +399,22 @@ mod tests {
             assert!(bytes - geometry.bytes() < geometry.files * PAGE as u64);
             assert!(geometry.file_bytes.is_multiple_of(PAGE as u64));
         }
-        assert_eq!(Geometry::of(16 * MIB), Geometry { files: 1, file_bytes: 16 * MIB });
+        assert_eq!(
+            Geometry::of(16 * MIB),
+            Geometry {
+                files: 1,
+                file_bytes: 16 * MIB
+            }
+        );
     }
 
     #[test]
     fn preparing_goes_on_where_it_was_interrupted() {
         let folder = folder("prepare");
-        let geometry = Geometry { files: 2, file_bytes: 3 * MIB };
+        let geometry = Geometry {
+            files: 2,
+            file_bytes: 3 * MIB,
+        };
         let mut files = RingFiles::open(&folder, geometry).unwrap();
         for _ in 0..4 {
             assert!(!files.prepare().unwrap());
@@ -387,7 +432,10 @@ mod tests {
     #[test]
     fn writes_and_reads_cross_the_ends_of_files() {
         let folder = folder("cross");
-        let geometry = Geometry { files: 3, file_bytes: 8192 };
+        let geometry = Geometry {
+            files: 3,
+            file_bytes: 8192,
+        };
         let mut files = RingFiles::open(&folder, geometry).unwrap();
         while !files.prepare().unwrap() {}
         let data: Vec<u8> = (0..=250).cycle().take(12_000).collect();
@@ -395,7 +443,10 @@ mod tests {
         files.write(6_000, &[a, b]).unwrap();
         files.sync().unwrap();
         let mut back = vec![0; 12_000];
-        RingReader::open(&folder, geometry).unwrap().read_at(6_000, &mut back).unwrap();
+        RingReader::open(&folder, geometry)
+            .unwrap()
+            .read_at(6_000, &mut back)
+            .unwrap();
         assert_eq!(back, data);
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -71,6 +71,8 @@ impl Shared {
     }
 
     fn canceller(&self) -> MutexGuard<'_, Option<Canceller>> {
-        self.canceller.lock().unwrap_or_else(PoisonError::into_inner)
+        self.canceller
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,7 +18,11 @@ pub struct StatusFile {
 impl StatusFile {
     /// Nothing is written yet.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, json: vec![0; STATUS_MAX], failed: false }
+        Self {
+            path,
+            json: vec![0; STATUS_MAX],
+            failed: false,
+        }
     }
 
     /// Writes the state as it is now; a reader sees the old one or the new one.
@@ -33,7 +37,9 @@ impl StatusFile {
             }
         }
         let status = status.clone();
-        let Ok(json) = status.write_json(&mut self.json) else { return };
+        let Ok(json) = status.write_json(&mut self.json) else {
+            return;
+        };
         let result = replace(&self.path, json);
         if let Err(error) = &result
             && !self.failed

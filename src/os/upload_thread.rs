@@ -12,12 +12,12 @@ use super::ring_files::RingReader;
 use super::shared::{RingId, Shared, SharedRing};
 use crate::backoff::Random;
 use crate::blob::headers::AccessTier;
+use crate::blob::name::probe_name;
 use crate::blob::queue::{Candidate, Offer, RingFacts, offer};
 use crate::blob::refusals::{Outcome, Refusals, SegmentId};
 use crate::blob::retry::Retry;
 use crate::blob::sas::{ContainerUrl, SasWindow};
 use crate::blob::speed::{Rate, UploadSpeed};
-use crate::blob::name::probe_name;
 use crate::blob::verdict::{AttemptFacts, Doubt, Verdict, judge};
 use crate::ring::{Evicted, Place, ReadFault, RingError, SegmentReader};
 use crate::time::{ClockQuality, Instant};
@@ -154,7 +154,8 @@ impl UploadThread {
     /// The segment that is next, of all rings.
     fn choose(&mut self, now: Instant) -> Option<Choice> {
         let rings = self.shared.rings().clone();
-        self.rings.resize_with(rings.len().max(self.rings.len()), Source::new);
+        self.rings
+            .resize_with(rings.len().max(self.rings.len()), Source::new);
         let mut best: Option<(RingId, Offer)> = None;
         let mut aside = None;
         for (id, ring) in rings.iter().enumerate() {
@@ -163,13 +164,26 @@ impl UploadThread {
                 aside = aside.or_else(|| self.due_set_aside(id, ring, now));
                 continue;
             };
-            if best.as_ref().is_none_or(|(_, other)| offer.before(other).is_lt()) {
+            if best
+                .as_ref()
+                .is_none_or(|(_, other)| offer.before(other).is_lt())
+            {
                 best = Some((id, offer));
             }
         }
-        let Some((ring, offer)) = best else { return aside };
-        let place = Place { position: offer.segment.position, sequence: offer.segment.sequence };
-        Some(Choice { ring, place, lost_before: offer.lost_before, set_aside: false })
+        let Some((ring, offer)) = best else {
+            return aside;
+        };
+        let place = Place {
+            position: offer.segment.position,
+            sequence: offer.segment.sequence,
+        };
+        Some(Choice {
+            ring,
+            place,
+            lost_before: offer.lost_before,
+            set_aside: false,
+        })
     }
 
     /// What a ring has to send; shows the state of its backlog on the way.
@@ -177,7 +191,8 @@ impl UploadThread {
         let cursors = &ring.view.cursors;
         let source = self.rings.get_mut(id)?;
         source.watch_writer(now, ring.view.written);
-        self.refusals.evicted(cursors.identity, cursors.oldest.sequence);
+        self.refusals
+            .evicted(cursors.identity, cursors.oldest.sequence);
         if cursors.upload.position >= cursors.write.position {
             show_oldest_unsent(&self.shared, &ring.name, String::new());
             return None;
@@ -188,12 +203,23 @@ impl UploadThread {
             last_put: source.last_put,
         };
         let reader = source.open(ring)?;
-        let mut unsent = Unsent { reader, ring, next: cursors.upload, damaged: false };
-        let (refusals, first) = (&self.refusals, unsent.next().map(|mut first| {
-            let id = SegmentId { ring: cursors.identity, sequence: first.sequence };
-            first.may_try = self.refusals.may_try(id, false, now);
-            first
-        }));
+        let mut unsent = Unsent {
+            reader,
+            ring,
+            next: cursors.upload,
+            damaged: false,
+        };
+        let (refusals, first) = (
+            &self.refusals,
+            unsent.next().map(|mut first| {
+                let id = SegmentId {
+                    ring: cursors.identity,
+                    sequence: first.sequence,
+                };
+                first.may_try = self.refusals.may_try(id, false, now);
+                first
+            }),
+        );
         let Some(first) = first else {
             if unsent.damaged {
                 self.give_up(id, &ring.name, cursors.upload.sequence);
@@ -202,44 +228,71 @@ impl UploadThread {
         };
         show_oldest_unsent(&self.shared, &ring.name, first.start.to_string());
         let rest = unsent.map(|mut candidate| {
-            let id = SegmentId { ring: cursors.identity, sequence: candidate.sequence };
+            let id = SegmentId {
+                ring: cursors.identity,
+                sequence: candidate.sequence,
+            };
             candidate.may_try = refusals.may_try(id, false, now);
             candidate
         });
-        offer(&facts, self.speed.bytes_per_second(), core::iter::once(first).chain(rest))
+        offer(
+            &facts,
+            self.speed.bytes_per_second(),
+            core::iter::once(first).chain(rest),
+        )
     }
 
     /// A segment that was set aside and whose turn has come again.
     fn due_set_aside(&self, id: RingId, ring: &SharedRing, now: Instant) -> Option<Choice> {
         let cursors = &ring.view.cursors;
         let due = cursors.set_aside.iter().find(|entry| {
-            let id = SegmentId { ring: cursors.identity, sequence: entry.place.sequence };
+            let id = SegmentId {
+                ring: cursors.identity,
+                sequence: entry.place.sequence,
+            };
             self.doubtful.is_none() && self.refusals.may_try(id, true, now)
         })?;
-        Some(Choice { ring: id, place: due.place, lost_before: 0, set_aside: true })
+        Some(Choice {
+            ring: id,
+            place: due.place,
+            lost_before: 0,
+            set_aside: true,
+        })
     }
 
     /// The records of the oldest unsent segment are gone: a gap tells it.
     fn give_up(&self, ring: RingId, name: &str, sequence: u64) {
-        log::error!("{name}: segment {sequence} cannot be read back: replace the card if this repeats");
-        let done = self.flash.with_ring(ring, move |ring| ring.give_up(sequence));
+        log::error!(
+            "{name}: segment {sequence} cannot be read back: replace the card if this repeats"
+        );
+        let done = self
+            .flash
+            .with_ring(ring, move |ring| ring.give_up(sequence));
         report(name, done);
     }
 
     fn send(&mut self, choice: Choice) {
-        let Some(Some(ring)) = self.shared.rings().get(choice.ring).cloned() else { return };
+        let Some(Some(ring)) = self.shared.rings().get(choice.ring).cloned() else {
+            return;
+        };
         if choice.lost_before > ring.view.cursors.upload.sequence {
             let shared = Arc::clone(&self.shared);
             let (name, before) = (ring.name.clone(), choice.lost_before);
             let done = self.flash.with_ring(choice.ring, move |ring| {
-                ring.skip_to(before, &mut |evicted| evicted_unsent(&shared, &name, evicted))
+                ring.skip_to(before, &mut |evicted| {
+                    evicted_unsent(&shared, &name, evicted)
+                })
             });
             report(&ring.name, done);
             return;
         }
-        let Some(source) = self.rings.get_mut(choice.ring) else { return };
+        let Some(source) = self.rings.get_mut(choice.ring) else {
+            return;
+        };
         source.last_put = self.clock.now();
-        let Some(reader) = source.open(&ring) else { return };
+        let Some(reader) = source.open(&ring) else {
+            return;
+        };
         let parcel = Parcel {
             id: choice.ring,
             ring: &ring,
@@ -248,12 +301,19 @@ impl UploadThread {
             set_aside: choice.set_aside,
         };
         self.client.canceller().rearm();
-        match self.put.send(&parcel, &self.settings, &mut self.client, &self.clock, &mut self.speed) {
+        match self.put.send(
+            &parcel,
+            &self.settings,
+            &mut self.client,
+            &self.clock,
+            &mut self.speed,
+        ) {
             Ok(sent) => self.judge(choice, &ring, &sent),
             Err(PutError::Damaged) => self.give_up(choice.ring, &ring.name, choice.place.sequence),
             Err(PutError::Read(error)) => {
                 log::warn!("{}: the card cannot be read: {error}", ring.name);
-                self.retry.after(self.clock.now(), &Verdict::Md5Mismatch, &mut self.random);
+                self.retry
+                    .after(self.clock.now(), &Verdict::Md5Mismatch, &mut self.random);
             }
             Err(PutError::Ring(error)) => log::debug!("{}: {error}", ring.name),
             Err(PutError::Gone) => {}
@@ -269,14 +329,26 @@ impl UploadThread {
         };
         let mut verdict = judge(&sent.answer, &attempt);
         if verdict.wants_probe() {
-            let url = self.settings.container.blob_url(&probe_name(&self.settings.gateway));
-            let probed = judge(&self.client.probe(&url), &AttemptFacts { may_be_there: true, ..attempt });
+            let url = self
+                .settings
+                .container
+                .blob_url(&probe_name(&self.settings.gateway));
+            let probed = judge(
+                &self.client.probe(&url),
+                &AttemptFacts {
+                    may_be_there: true,
+                    ..attempt
+                },
+            );
             if !probed.is_good_probe() {
                 verdict = probed;
             }
         }
         let now = self.clock.now();
-        let id = SegmentId { ring: ring.view.cursors.identity, sequence: choice.place.sequence };
+        let id = SegmentId {
+            ring: ring.view.cursors.identity,
+            sequence: choice.place.sequence,
+        };
         self.settle_doubt(&verdict);
         match &verdict {
             Verdict::Stored | Verdict::AlreadyThere => {
@@ -303,16 +375,24 @@ impl UploadThread {
     }
 
     fn set_aside(&self, ring: RingId, name: &str, sequence: u64) {
-        report(name, self.flash.with_ring(ring, move |ring| ring.set_aside(sequence)));
+        report(
+            name,
+            self.flash
+                .with_ring(ring, move |ring| ring.set_aside(sequence)),
+        );
     }
 
     /// Another segment's answer, with the same SAS, tells what a doubtful one meant.
     fn settle_doubt(&mut self, verdict: &Verdict) {
-        let Some((ring, sequence)) = self.doubtful else { return };
+        let Some((ring, sequence)) = self.doubtful else {
+            return;
+        };
         match Doubt::settle(verdict) {
             Doubt::Open => return,
             Doubt::ItIsThere => {
-                let done = self.flash.with_ring(ring, move |ring| ring.set_aside_uploaded(sequence));
+                let done = self
+                    .flash
+                    .with_ring(ring, move |ring| ring.set_aside_uploaded(sequence));
                 report("upload", done);
             }
             Doubt::NotThere => {}
@@ -324,7 +404,10 @@ impl UploadThread {
         let (offset, quality) = self.clock.utc_offset();
         match quality {
             ClockQuality::Unsynchronized => SasWindow::Unknown,
-            _ => self.settings.container.window(offset.utc(self.clock.now().ticks())),
+            _ => self
+                .settings
+                .container
+                .window(offset.utc(self.clock.now().ticks())),
         }
     }
 
@@ -346,17 +429,29 @@ impl UploadThread {
         upload.message.clone_from(&text);
         drop(status);
         if text != self.told && !matches!(verdict, Verdict::Aborted | Verdict::MaybeThere) {
-            log::warn!("upload: {text}; tried again in {} s, then on", pause.as_secs());
+            log::warn!(
+                "upload: {text}; tried again in {} s, then on",
+                pause.as_secs()
+            );
             self.told = text;
         }
     }
 
     fn show_stored(&self, ring: &SharedRing, sent: &super::put::Sent) {
-        log::info!("{}: uploaded {}, {} bytes", ring.name, sent.name, sent.length);
+        log::info!(
+            "{}: uploaded {}, {} bytes",
+            ring.name,
+            sent.name,
+            sent.length
+        );
         let mut status = self.shared.status();
         status.upload.segments += 1;
         status.upload.bytes += sent.length;
-        if let Some(camera) = status.cameras.iter_mut().find(|camera| camera.name == ring.name) {
+        if let Some(camera) = status
+            .cameras
+            .iter_mut()
+            .find(|camera| camera.name == ring.name)
+        {
             camera.uploaded.segments += 1;
             camera.uploaded.milliseconds += sent.name.duration;
             camera.uploaded.bytes += sent.length;
@@ -378,7 +473,8 @@ impl Source {
         match self.written {
             Some((then, _)) if now.since(then) < IDLE => {}
             Some((then, before)) => {
-                self.write_rate.observe(written.saturating_sub(before), now.since(then));
+                self.write_rate
+                    .observe(written.saturating_sub(before), now.since(then));
                 self.written = Some((now, written));
             }
             None => self.written = Some((now, written)),

@@ -86,7 +86,11 @@ enum State {
     /// [`Output::Connect`] was given.
     Connecting { session: Box<Session> },
     /// The session is being set up, or plays.
-    Connected { session: Box<Session>, media: Option<Box<Media>>, heard: Instant },
+    Connected {
+        session: Box<Session>,
+        media: Option<Box<Media>>,
+        heard: Instant,
+    },
 }
 
 /// A camera that sends nothing for so long is reconnected.
@@ -105,7 +109,11 @@ impl Recorder {
         cause: Cause,
         seed: u64,
     ) -> Self {
-        let state = if config.active { State::Waiting { until: now } } else { State::Stopped };
+        let state = if config.active {
+            State::Waiting { until: now }
+        } else {
+            State::Stopped
+        };
         let mut segmenter = Segmenter::new(config.cutting, cause);
         if !config.active {
             segmenter.lose(now.ticks(), Cause::Inactive);
@@ -184,7 +192,14 @@ impl Recorder {
 
     /// One step: a transmission, an event, or one packet. False: nothing was left to do.
     fn advance(&mut self) -> bool {
-        let State::Connected { session, media, heard } = &mut self.state else { return false };
+        let State::Connected {
+            session,
+            media,
+            heard,
+        } = &mut self.state
+        else {
+            return false;
+        };
         if let Some(bytes) = session.poll_transmit() {
             self.output.push_back(Output::Send(bytes));
             return true;
@@ -233,7 +248,11 @@ impl Recorder {
             return;
         };
         session.connected(self.now);
-        self.state = State::Connected { session, media: None, heard: self.now };
+        self.state = State::Connected {
+            session,
+            media: None,
+            heard: self.now,
+        };
         self.output.push_back(Output::Event(Event::Connected));
     }
 
@@ -250,7 +269,10 @@ impl Recorder {
                 *heard = self.now;
             }
             let taken = self.framer.feed(data);
-            assert!(taken == data.len(), "the framer is drained before it is fed");
+            assert!(
+                taken == data.len(),
+                "the framer is drained before it is fed"
+            );
         }
     }
 
@@ -294,7 +316,10 @@ impl Recorder {
                 self.output.push_back(Output::Send(bytes));
             }
         }
-        if matches!(self.state, State::Connected { .. } | State::Connecting { .. }) {
+        if matches!(
+            self.state,
+            State::Connected { .. } | State::Connecting { .. }
+        ) {
             self.output.push_back(Output::Disconnect);
         }
         self.away(pool, cause);
@@ -307,15 +332,21 @@ impl Recorder {
 
     /// The session broke: seal what is there, try again later.
     fn lose_with(&mut self, pool: &mut Pool, reason: Reason) {
-        if let State::Connected { media: Some(media), .. } = &mut self.state {
+        if let State::Connected {
+            media: Some(media), ..
+        } = &mut self.state
+        {
             media.finish(self.now, &mut self.segmenter, pool);
             self.stats.reconnects += 1;
         }
         self.output.push_back(Output::Disconnect);
         self.away(pool, Cause::CameraDisconnected);
         let wait = self.backoff.failed(&mut self.random);
-        self.state = State::Waiting { until: self.now + wait };
-        self.output.push_back(Output::Event(Event::Lost { reason, wait }));
+        self.state = State::Waiting {
+            until: self.now + wait,
+        };
+        self.output
+            .push_back(Output::Event(Event::Lost { reason, wait }));
     }
 
     /// No video from here on.
@@ -327,19 +358,25 @@ impl Recorder {
     }
 
     fn session_event(&mut self, event: SessionEvent) {
-        let State::Connected { media, heard, .. } = &mut self.state else { return };
+        let State::Connected { media, heard, .. } = &mut self.state else {
+            return;
+        };
         match event {
             SessionEvent::Described { sdp } => {
-                self.output.push_back(Output::Event(Event::Described { sdp }));
+                self.output
+                    .push_back(Output::Event(Event::Described { sdp }));
             }
             SessionEvent::TrackIgnored { codec, reason, .. } => {
-                self.output.push_back(Output::Event(Event::TrackIgnored { codec, reason }));
+                self.output
+                    .push_back(Output::Event(Event::TrackIgnored { codec, reason }));
             }
             SessionEvent::Redirected => self.redirected(),
             SessionEvent::Playing { tracks } => {
-                self.framer.set_channels(tracks.iter().flat_map(|t| [t.rtp_channel, t.rtcp_channel]));
+                self.framer
+                    .set_channels(tracks.iter().flat_map(|t| [t.rtp_channel, t.rtcp_channel]));
                 let new = Media::new(&tracks, self.segmenter.end());
-                self.output.push_back(Output::Event(Event::Playing { tracks }));
+                self.output
+                    .push_back(Output::Event(Event::Playing { tracks }));
                 *media = Some(Box::new(new));
                 *heard = self.now;
             }
@@ -348,7 +385,9 @@ impl Recorder {
 
     /// The same session goes on at another address.
     fn redirected(&mut self) {
-        if let State::Connected { session, .. } = core::mem::replace(&mut self.state, State::Stopped) {
+        if let State::Connected { session, .. } =
+            core::mem::replace(&mut self.state, State::Stopped)
+        {
             self.output.push_back(Output::Disconnect);
             self.output.push_back(connect_to(session.address()));
             self.state = State::Connecting { session };

@@ -9,12 +9,12 @@ use super::segmenter::Segmenter;
 use super::{Event, Loss};
 use crate::gap::Cause;
 use crate::media::{AudioDescription, TrackKind, VideoDescription};
+use crate::rtp::aac::{self, AacError, AacFormat};
 use crate::rtp::h264::{self, AccessUnit, DepacketizeError};
 use crate::rtp::packet::Packet;
 use crate::rtp::rtcp::{self, RECEIVER_REPORT_LEN, Report, write_receiver_report};
 use crate::rtp::sequence::{Received, SequenceTracker};
 use crate::rtp::timeline::{Placed, Timeline};
-use crate::rtp::aac::{self, AacError, AacFormat};
 use crate::rtp::{AccessUnitBuffer, Full, sps};
 use crate::rtsp::{PlayingTrack, TrackCodec};
 use crate::time::{Instant, TIMESCALE, Ticks};
@@ -82,7 +82,11 @@ impl Media {
     /// The tracks that play. No sample is placed before `not_before`.
     pub fn new(tracks: &[PlayingTrack], not_before: Ticks) -> Self {
         let mut media = Self {
-            timeline: Timeline::new(not_before, clock(tracks, TrackKind::Video), clock(tracks, TrackKind::Audio)),
+            timeline: Timeline::new(
+                not_before,
+                clock(tracks, TrackKind::Video),
+                clock(tracks, TrackKind::Audio),
+            ),
             video: None,
             audio: None,
             reported: Instant::START,
@@ -153,8 +157,11 @@ impl Media {
         self.reported = now;
         let video = self.video.as_mut().map(|video| &mut video.channels);
         let audio = self.audio.as_mut().map(|audio| &mut audio.channels);
-        let packets: Vec<u8> =
-            [video, audio].into_iter().flatten().flat_map(Channels::report).collect();
+        let packets: Vec<u8> = [video, audio]
+            .into_iter()
+            .flatten()
+            .flat_map(Channels::report)
+            .collect();
         (!packets.is_empty()).then_some(packets)
     }
 
@@ -174,8 +181,12 @@ impl Media {
         pool: &mut Pool,
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        let Some(video) = &mut self.video else { return outcome };
-        let Some((packet, lost)) = video.channels.receive(data) else { return outcome };
+        let Some(video) = &mut self.video else {
+            return outcome;
+        };
+        let Some((packet, lost)) = video.channels.receive(data) else {
+            return outcome;
+        };
         outcome.media = true;
         if let Some(lost) = lost {
             outcome.lost = lost;
@@ -184,7 +195,9 @@ impl Media {
         if video.depacketizer.starts_access_unit(&packet) {
             self.complete_picture(now, segmenter, pool, &mut outcome);
         }
-        let Some(video) = &mut self.video else { return outcome };
+        let Some(video) = &mut self.video else {
+            return outcome;
+        };
         let pushed = match segmenter.access_unit(pool) {
             Ok(mut buffer) => video.depacketizer.push(&packet, &mut buffer),
             Err(Full) => video.depacketizer.push(&packet, &mut Nowhere),
@@ -232,7 +245,9 @@ impl Media {
         outcome: &mut Outcome,
     ) -> Result<(), Loss> {
         let audio = self.audio.as_ref().map(|audio| &audio.description);
-        let Some(video) = &mut self.video else { return Ok(()) };
+        let Some(video) = &mut self.video else {
+            return Ok(());
+        };
         // Later pictures refer to the lost one; what nobody refers to could be kept, but would
         // be shown at a wrong distance from its neighbours.
         if (video.broken || video.description.is_none()) && !unit.sync {
@@ -246,7 +261,9 @@ impl Media {
             if video.decode_time.depth() < depth {
                 video.decode_time = DecodeTime::new(depth);
             }
-            outcome.event = Some(Event::Recording { size: (description.width, description.height) });
+            outcome.event = Some(Event::Recording {
+                size: (description.width, description.height),
+            });
             segmenter.set_tracks(Some(description.clone()), audio.cloned());
             video.description = Some(description);
             video.new_parameters = false;
@@ -270,8 +287,15 @@ impl Media {
                 return Err(Loss::Order);
             }
         };
-        let sample = VideoSample { pts, dts, rtp: unit.timestamp, sync: unit.sync };
-        segmenter.video(now, pool, sample).map_err(|Full| Loss::Overload)?;
+        let sample = VideoSample {
+            pts,
+            dts,
+            rtp: unit.timestamp,
+            sync: unit.sync,
+        };
+        segmenter
+            .video(now, pool, sample)
+            .map_err(|Full| Loss::Overload)?;
         outcome.recorded = true;
         Ok(())
     }
@@ -301,8 +325,12 @@ impl Media {
         pool: &mut Pool,
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        let Some(audio) = &mut self.audio else { return outcome };
-        let Some((packet, lost)) = audio.channels.receive(data) else { return outcome };
+        let Some(audio) = &mut self.audio else {
+            return outcome;
+        };
+        let Some((packet, lost)) = audio.channels.receive(data) else {
+            return outcome;
+        };
         outcome.lost = lost.unwrap_or_default();
         outcome.media = self.video.is_none();
         if self.video.is_none() {
@@ -315,14 +343,16 @@ impl Media {
             audio.depacketizer.packets_lost();
         }
         let mut recorded = false;
-        let mut place = |frame: aac::AudioFrame<'_>| {
-            match timeline.place(now, TrackKind::Audio, frame.timestamp) {
-                Placed::At(at) => {
-                    recorded |= segmenter.audio(now, pool, at, length, frame.data).is_ok();
-                }
-                Placed::Ahead => {}
-                Placed::Jump => timeline.reanchor(segmenter.end()),
+        let mut place = |frame: aac::AudioFrame<'_>| match timeline.place(
+            now,
+            TrackKind::Audio,
+            frame.timestamp,
+        ) {
+            Placed::At(at) => {
+                recorded |= segmenter.audio(now, pool, at, length, frame.data).is_ok();
             }
+            Placed::Ahead => {}
+            Placed::Jump => timeline.reanchor(segmenter.end()),
         };
         // A frame that makes no sense is left out; the next has its own place on the timeline.
         let _damaged = audio.depacketizer.push(&packet, &mut place).is_err();
@@ -352,7 +382,11 @@ impl Audio {
         description: &AudioDescription,
     ) -> Result<Self, AacError> {
         let depacketizer = aac::Depacketizer::new(format)?;
-        Ok(Self { channels, depacketizer, description: description.clone() })
+        Ok(Self {
+            channels,
+            depacketizer,
+            description: description.clone(),
+        })
     }
 }
 
@@ -429,5 +463,8 @@ fn rtp_length(description: &AudioDescription, clock_rate: u32) -> u16 {
 }
 
 fn clock(tracks: &[PlayingTrack], kind: TrackKind) -> Option<u32> {
-    tracks.iter().find(|track| track.kind == kind).map(|track| track.clock_rate)
+    tracks
+        .iter()
+        .find(|track| track.kind == kind)
+        .map(|track| track.clock_rate)
 }

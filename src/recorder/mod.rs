@@ -105,9 +105,9 @@ pub struct Stats {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownHost => {
-                f.write_str("the host name in rtspUrl has no address: check it and the gateway's DNS")
-            }
+            Self::UnknownHost => f.write_str(
+                "the host name in rtspUrl has no address: check it and the gateway's DNS",
+            ),
             Self::Io(kind) => write!(f, "the connection to the camera failed: {kind}"),
             Self::Closed => f.write_str("the camera closed the connection"),
             Self::Silent => f.write_str("the camera sent nothing for 10 s"),
