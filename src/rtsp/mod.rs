@@ -13,6 +13,7 @@ mod framer;
 mod headers;
 mod keep_alive;
 mod message;
+mod outgoing;
 mod sdp;
 mod selection;
 mod session;
