@@ -17,6 +17,7 @@ mod outgoing;
 mod sdp;
 mod selection;
 mod session;
+mod start;
 mod step;
 
 pub use address::{AddressError, CameraAddress};
