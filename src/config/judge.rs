@@ -1,36 +1,27 @@
-//! The rule of each value.
+//! Holds every value of the file against its rule.
 
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
 use super::asset::{AssetPattern, Names};
-use super::duration;
 use super::error::{Error, PatternProblem, Problem, Shown};
 use super::file::{CameraEntry, File};
 use super::model::{Camera, Config, LogLevel, State};
 use super::not_built;
 use super::places::Places;
+use super::rules::{
+    NAME, PATH, RING_SIZE, SEGMENT_LENGTH, SYNC_INTERVAL, name, path, ring_bytes, segment_length,
+    sync_interval,
+};
 use super::secret::SecretString;
 use crate::blob::headers::AccessTier;
 use crate::blob::sas::ContainerUrl;
-use crate::limits::{CAMERAS_MAX, MIB, NAME_MAX, RING_BYTES_MIN};
+use crate::limits::CAMERAS_MAX;
 use crate::rtsp::{CameraAddress, Credentials};
 use crate::time::UtcMillis;
 
-/// Largest ring, bytes: the largest file system the gateway's kernels mount.
-const RING_BYTES_MAX: u64 = 16 * 1024 * 1024 * MIB;
-
 /// Stands for a name that is wrong or open, so that a pattern can be judged all the same.
 const STAND_IN: &str = "-";
-
-const NAME: &str = "1 to 32 letters, digits and inner dashes";
-const PATH: &str = "a path";
-const RING_SIZE: &str = "a whole number of MiB in quotes, from \"16\" to \"16777216\"";
-const SYNC_INTERVAL: &str = "a whole number of seconds from PT1S to PT1M";
-#[cfg(not(feature = "short-segments"))]
-const SEGMENT_LENGTH: &str = "a multiple of 30 s between PT30S and PT5M";
-#[cfg(feature = "short-segments")]
-const SEGMENT_LENGTH: &str = "a multiple of 1 s between PT1S and PT5M";
 
 /// Judges every value of `file`; relative paths start at `folder`.
 pub(super) fn judge(file: File, folder: &Path, places: &Places) -> Result<Config, Error> {
@@ -380,44 +371,4 @@ impl Judge<'_> {
             self.first = Some((order, Error { place, problem }));
         }
     }
-}
-
-/// LVA's rule for names.
-fn name(text: &str) -> Option<String> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    let good = (1..=NAME_MAX).contains(&text.len())
-        && text.bytes().all(allowed)
-        && !text.starts_with('-')
-        && !text.ends_with('-');
-    good.then(|| text.to_owned())
-}
-
-fn path(text: &str) -> Option<PathBuf> {
-    (!text.trim().is_empty()).then(|| PathBuf::from(text))
-}
-
-fn segment_length(text: &str) -> Option<Duration> {
-    let step = if cfg!(feature = "short-segments") {
-        1
-    } else {
-        30
-    };
-    let length = duration::parse(text)?;
-    let seconds = length.as_secs();
-    ((step..=300).contains(&seconds) && seconds.is_multiple_of(step)).then_some(length)
-}
-
-fn sync_interval(text: &str) -> Option<Duration> {
-    duration::parse(text).filter(|interval| (1..=60).contains(&interval.as_secs()))
-}
-
-fn ring_bytes(text: &str) -> Option<u64> {
-    // `parse` alone would take a sign.
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let bytes = text.parse::<u64>().ok()?.checked_mul(MIB)?;
-    (RING_BYTES_MIN..=RING_BYTES_MAX)
-        .contains(&bytes)
-        .then_some(bytes)
 }

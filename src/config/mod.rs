@@ -1,7 +1,7 @@
 //! The configuration file: reading, judging, and its words. Pure.
 //!
 //! The way of a file: `scanner` finds what is no JSON and where each value stands, `file` gives
-//! each value its key, `judge` holds every value against its rule. The first error in
+//! each value its key, `judge` holds every value against its rule (`rules`). The first error in
 //! the order of the file is the one that is told.
 
 mod asset;
@@ -12,6 +12,7 @@ mod judge;
 mod model;
 mod not_built;
 mod places;
+mod rules;
 mod scanner;
 mod secret;
 

@@ -9,6 +9,7 @@ use core::fmt;
 use core::ops::Range;
 
 use super::message::{self, Incoming, Request, Response};
+use super::start::{Start, head_length, start_of};
 use crate::limits::{FRAMER_BUFFER, RTSP_BODY_MAX, RTSP_HEAD_MAX};
 
 /// Most bytes skipped between two frames before the connection is given up: some seconds of
@@ -309,101 +310,6 @@ enum Found {
         length: usize,
     },
     Message(Incoming, usize),
-}
-
-/// What the first bytes look like.
-#[derive(Debug, PartialEq, Eq)]
-enum Start {
-    /// Too few to tell.
-    Unclear,
-    Garbage,
-    Packet {
-        channel: u8,
-        length: usize,
-    },
-    Message,
-    Http,
-}
-
-/// Judges by the first bytes. With `doubt` (among garbage), a packet must be on one of `channels`
-/// and carry version 2 of RTP or RTCP, and a message must be a response.
-fn start_of(bytes: &[u8], channels: &[u8], doubt: bool) -> Start {
-    match bytes {
-        [] => Start::Unclear,
-        [b'$', rest @ ..] if doubt => match rest {
-            [channel, ..] if !channels.contains(channel) => Start::Garbage,
-            [channel, high, low, first, ..] => {
-                let length = usize::from(u16::from_be_bytes([*high, *low]));
-                if length >= 8 && first >> 6 == 2 {
-                    Start::Packet {
-                        channel: *channel,
-                        length,
-                    }
-                } else {
-                    Start::Garbage
-                }
-            }
-            _ => Start::Unclear,
-        },
-        [b'$', channel, high, low, ..] => Start::Packet {
-            channel: *channel,
-            length: usize::from(u16::from_be_bytes([*high, *low])),
-        },
-        [b'$', ..] => Start::Unclear,
-        _ => start_of_text(bytes, doubt),
-    }
-}
-
-fn start_of_text(bytes: &[u8], doubt: bool) -> Start {
-    const STATUS_LINE: &[u8] = b"RTSP/1.";
-    const HTTP: &[u8] = b"HTTP/1.";
-    for (prefix, start) in [(STATUS_LINE, Start::Message), (HTTP, Start::Http)] {
-        if bytes.starts_with(prefix) {
-            return if doubt && start == Start::Http {
-                Start::Garbage
-            } else {
-                start
-            };
-        }
-        if prefix.starts_with(bytes) {
-            return Start::Unclear;
-        }
-    }
-    if doubt {
-        return Start::Garbage;
-    }
-    // A request of the camera: METHOD URL RTSP/1.0. The longest method is GET_PARAMETER.
-    let method = bytes
-        .iter()
-        .take(17)
-        .take_while(|byte| byte.is_ascii_uppercase() || **byte == b'_')
-        .count();
-    match bytes.get(method) {
-        None if method <= 16 => Start::Unclear,
-        Some(b' ') if (1..=16).contains(&method) => match bytes.split(|&b| b == b'\n').next() {
-            Some(line) if line.len() == bytes.len() && line.len() <= RTSP_HEAD_MAX => {
-                Start::Unclear
-            }
-            Some(line) if line.windows(7).any(|word| word == STATUS_LINE) => Start::Message,
-            _ => Start::Garbage,
-        },
-        _ => Start::Garbage,
-    }
-}
-
-/// Length of the head with its empty line; lines end with CR LF or a bare LF.
-fn head_length(bytes: &[u8]) -> Option<usize> {
-    let mut line_start = 0;
-    for (at, byte) in bytes.iter().enumerate().take(RTSP_HEAD_MAX + 1) {
-        if *byte == b'\n' {
-            let line = bytes.get(line_start..at)?;
-            if line.is_empty() || line == b"\r" {
-                return Some(at + 1);
-            }
-            line_start = at + 1;
-        }
-    }
-    None
 }
 
 #[cfg(test)]

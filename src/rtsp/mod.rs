@@ -13,9 +13,11 @@ mod framer;
 mod headers;
 mod keep_alive;
 mod message;
+mod outgoing;
 mod sdp;
 mod selection;
 mod session;
+mod start;
 mod step;
 
 pub use address::{AddressError, CameraAddress};

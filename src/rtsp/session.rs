@@ -11,41 +11,23 @@ use std::collections::VecDeque;
 use url::Url;
 
 use super::address::{CameraAddress, base_url, control_url};
-use super::auth::{Attempt, Authenticator, Credentials};
+use super::auth::Credentials;
 use super::error::SessionError;
 use super::event::{IgnoreReason, PlayingTrack, SessionEvent};
-use super::headers::{RtpInfo, SessionHeader, TransportHeader, lists_method, rtp_info};
+use super::headers::{RtpInfo, TransportHeader, lists_method, rtp_info};
 use super::keep_alive::KeepAlive;
-use super::message::{self, Request, Response};
+use super::message::{Request, Response};
+use super::outgoing::{Outgoing, Pending};
 use super::sdp::{MediaTrack, SessionDescription};
 use super::selection::Selection;
-use super::step::{Pending, Step, channels};
+use super::step::{Step, channels};
 use crate::time::Instant;
-
-/// Time for the answer to a request before playing.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Timeout where SETUP was answered without a Session header.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
 /// Redirections followed in one session.
 const REDIRECTS_MAX: u8 = 5;
-
-/// Answers to the camera's requests that may wait to be sent; further requests are passed over.
-const ANSWERS_MAX: usize = 16;
-
-/// Some cameras refuse requests without it (go2rtc#235).
-const USER_AGENT: &str = concat!("cvr/", env!("CARGO_PKG_VERSION"));
-
-/// The camera's requests that are answered with 200.
-const ANSWERED: [&str; 6] = [
-    "OPTIONS",
-    "GET_PARAMETER",
-    "SET_PARAMETER",
-    "ANNOUNCE",
-    "REDIRECT",
-    "TEARDOWN",
-];
 
 /// What a session needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,11 +41,8 @@ pub struct SessionConfig {
 /// One session. After an error, or [`Self::teardown`], it is over.
 pub struct Session {
     address: CameraAddress,
-    authenticator: Authenticator,
     state: State,
-    cseq: u32,
-    pending: Option<Pending>,
-    transmit: VecDeque<Vec<u8>>,
+    outgoing: Outgoing,
     events: VecDeque<SessionEvent>,
     /// The camera says that it knows GET_PARAMETER.
     get_parameter: bool,
@@ -75,7 +54,6 @@ pub struct Session {
     chosen: Vec<MediaTrack>,
     /// Tracks set up, and what the description says of each.
     tracks: Vec<(PlayingTrack, MediaTrack)>,
-    header: Option<SessionHeader>,
     redirects: u8,
 }
 
@@ -85,18 +63,14 @@ impl Session {
         let url = config.address.url().clone();
         Self {
             address: config.address,
-            authenticator: Authenticator::new(config.credentials),
             state: State::Unconnected,
-            cseq: 0,
-            pending: None,
-            transmit: VecDeque::new(),
+            outgoing: Outgoing::new(config.credentials),
             events: VecDeque::new(),
             get_parameter: false,
             base: url.clone(),
             aggregate: url,
             chosen: Vec::new(),
             tracks: Vec::new(),
-            header: None,
             redirects: 0,
         }
     }
@@ -109,9 +83,9 @@ impl Session {
     /// The connection stands.
     pub fn connected(&mut self, now: Instant) {
         // What is left was meant for the connection before a redirection.
-        self.transmit.clear();
+        self.outgoing.clear();
         self.state = State::SettingUp;
-        self.send(now, Step::Options, self.authenticator.first_attempt());
+        self.send(now, Step::Options);
     }
 
     /// Takes in an answer. One that fits no request is passed over.
@@ -120,10 +94,7 @@ impl Session {
         now: Instant,
         response: &Response,
     ) -> Result<(), SessionError> {
-        let Some(pending) = self.pending.take_if(|pending| {
-            // An answer without CSeq can only be meant for this request.
-            response.status >= 200 && response.cseq().is_none_or(|cseq| cseq == pending.cseq)
-        }) else {
+        let Some(pending) = self.outgoing.take_answered(response) else {
             return Ok(());
         };
         let result = match (response.status, pending.step) {
@@ -140,18 +111,10 @@ impl Session {
 
     /// Answers a request of the camera.
     pub fn handle_request(&mut self, request: &Request) -> Result<(), SessionError> {
-        if self.transmit.len() >= ANSWERS_MAX || matches!(self.state, State::Unconnected) {
+        if matches!(self.state, State::Unconnected) || !self.outgoing.answer(request) {
             return Ok(());
         }
         let method = request.method.to_ascii_uppercase();
-        let status = if ANSWERED.contains(&method.as_str()) {
-            200
-        } else {
-            501
-        };
-        let public = (method == "OPTIONS").then(|| ANSWERED.join(", "));
-        self.transmit
-            .push_back(message::response(request, status, public.as_deref()));
         let result = match (method.as_str(), request.header("Location")) {
             ("TEARDOWN", _) => Err(SessionError::Ended),
             ("REDIRECT", Some(location)) => self.redirect(location),
@@ -164,7 +127,7 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
         match &mut self.state {
             State::SettingUp => {
-                if let Some(pending) = self.pending.take_if(|pending| pending.deadline <= now) {
+                if let Some(pending) = self.outgoing.take_expired(now) {
                     self.state = State::Over;
                     return Err(SessionError::Timeout {
                         method: pending.step.method(),
@@ -172,12 +135,12 @@ impl Session {
                 }
             }
             State::Playing(keep_alive) if keep_alive.due() <= now => {
-                if self.pending.is_some() {
+                if self.outgoing.pending().is_some() {
                     keep_alive.failed();
                 }
                 keep_alive.sent(now);
                 let step = Step::KeepAlive(keep_alive.method());
-                self.send(now, step, self.authenticator.first_attempt());
+                self.send(now, step);
             }
             _ => {}
         }
@@ -187,16 +150,16 @@ impl Session {
     /// Ends the session; the answer is not waited for. Cameras that are not told go on sending
     /// for a minute, and some then refuse the next session.
     pub fn teardown(&mut self, now: Instant) {
-        if self.header.is_some() {
-            self.send(now, Step::Teardown, self.authenticator.first_attempt());
+        if self.outgoing.header().is_some() {
+            self.send(now, Step::Teardown);
         }
-        self.header = None;
+        self.outgoing.drop_header();
         self.state = State::Over;
     }
 
     /// Bytes to send. They may hold the password: not for the log.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        self.transmit.pop_front()
+        self.outgoing.poll()
     }
 
     /// What has happened, in order.
@@ -207,13 +170,13 @@ impl Session {
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::SettingUp => self.pending.as_ref().map(|pending| pending.deadline),
+            State::SettingUp => self.outgoing.pending().map(|pending| pending.deadline),
             State::Playing(keep_alive) => Some(keep_alive.due()),
             State::Unconnected | State::Over => None,
         }
     }
 
-    fn send(&mut self, now: Instant, step: Step, attempt: Attempt) {
+    fn send(&mut self, now: Instant, step: Step) {
         let url = match step {
             Step::Options | Step::Describe => self.address.url().clone(),
             Step::Setup(i) => match self.chosen.get(i) {
@@ -222,24 +185,7 @@ impl Session {
             },
             Step::Play | Step::KeepAlive(_) | Step::Teardown => self.aggregate.clone(),
         };
-        self.cseq += 1;
-        let authorization = self
-            .authenticator
-            .authorization(step.method(), url.as_str());
-        let transport = step.transport();
-        let mut headers = vec![("User-Agent", USER_AGENT)];
-        headers.extend(authorization.as_deref().map(|it| ("Authorization", it)));
-        headers.extend(self.header.as_ref().map(|it| ("Session", it.id.as_str())));
-        headers.extend(transport.as_deref().map(|it| ("Transport", it)));
-        headers.extend(step.header());
-        let bytes = message::request(step.method(), &url, self.cseq, &headers);
-        self.transmit.push_back(bytes);
-        self.pending = Some(Pending {
-            cseq: self.cseq,
-            step,
-            attempt,
-            deadline: now + REQUEST_TIMEOUT,
-        });
+        self.outgoing.send(now, step, url);
     }
 
     fn challenged(
@@ -249,10 +195,11 @@ impl Session {
         pending: Pending,
     ) -> Result<(), SessionError> {
         let header = response.header("WWW-Authenticate");
-        match self.authenticator.challenge(header, pending.attempt) {
-            Ok(()) => self.send(now, pending.step, pending.attempt.next()),
+        let step = pending.step;
+        match self.outgoing.send_again(now, pending, header) {
+            Ok(()) => {}
             // Hikvision stops sending after refused requests: another kind may be let through.
-            Err(_) if matches!(pending.step, Step::KeepAlive(_)) => self.keep_alive_failed(),
+            Err(_) if matches!(step, Step::KeepAlive(_)) => self.keep_alive_failed(),
             Err(error) => return Err(SessionError::Auth(error)),
         }
         Ok(())
@@ -268,7 +215,7 @@ impl Session {
             Step::Options => {
                 let public = response.header("Public").unwrap_or_default();
                 self.get_parameter = lists_method(public, "GET_PARAMETER");
-                self.proceed(now, Step::Describe);
+                self.send(now, Step::Describe);
                 Ok(())
             }
             Step::Describe => self.described(now, response),
@@ -284,7 +231,7 @@ impl Session {
     fn refused(&mut self, now: Instant, status: u16, step: Step) -> Result<(), SessionError> {
         match step {
             // Hikvision DS-2CD2732F-IS: 551. Nothing hangs on it.
-            Step::Options => self.proceed(now, Step::Describe),
+            Step::Options => self.send(now, Step::Describe),
             Step::KeepAlive(_) => self.keep_alive_failed(),
             // Sound that cannot be had does not cost the pictures.
             Step::Setup(i) if i > 0 => {
@@ -321,16 +268,13 @@ impl Session {
         let selection = Selection::of(description.tracks)?;
         self.events.extend(selection.ignored);
         self.chosen = selection.tracks;
-        self.proceed(now, Step::Setup(0));
+        self.send(now, Step::Setup(0));
         Ok(())
     }
 
     /// SETUP of track `i` was granted.
     fn set_up(&mut self, now: Instant, response: &Response, i: usize) -> Result<(), SessionError> {
-        // "H264DVR 1.0" names another session in each answer; the first one is meant.
-        if self.header.is_none() {
-            self.header = response.header("Session").and_then(SessionHeader::parse);
-        }
+        self.outgoing.keep_header(response);
         let transport = TransportHeader::parse(response.header("Transport").unwrap_or_default());
         if transport.udp && transport.channels.is_none() {
             return Err(SessionError::TransportRefused);
@@ -367,7 +311,7 @@ impl Session {
         } else {
             Step::Play
         };
-        self.proceed(now, next);
+        self.send(now, next);
     }
 
     fn playing(&mut self, now: Instant, response: &Response) {
@@ -378,17 +322,13 @@ impl Session {
             playing.rtp_info = rtp_info(header, url.as_str(), &track.control, count);
         }
         let timeout = self
-            .header
-            .as_ref()
+            .outgoing
+            .header()
             .map_or(TIMEOUT_DEFAULT, |header| header.timeout);
         self.state = State::Playing(KeepAlive::new(now, timeout, self.get_parameter));
         self.events.push_back(SessionEvent::Playing {
             tracks: self.tracks.iter().map(|(track, _)| track.clone()).collect(),
         });
-    }
-
-    fn proceed(&mut self, now: Instant, step: Step) {
-        self.send(now, step, self.authenticator.first_attempt());
     }
 
     fn keep_alive_failed(&mut self) {
@@ -410,16 +350,13 @@ impl Session {
         if self.redirects >= REDIRECTS_MAX {
             return Err(SessionError::TooManyRedirects);
         }
-        if !self.address.is_same_server(&address) {
-            self.authenticator.forget();
-        }
+        let same_server = self.address.is_same_server(&address);
+        self.outgoing.restart(same_server);
         self.redirects += 1;
         self.base = address.url().clone();
         self.aggregate = address.url().clone();
         self.address = address;
         self.state = State::Unconnected;
-        self.pending = None;
-        self.header = None;
         self.get_parameter = false;
         self.chosen.clear();
         self.tracks.clear();
@@ -434,7 +371,7 @@ impl fmt::Debug for Session {
         f.debug_struct("Session")
             .field("address", &self.address)
             .field("state", &self.state)
-            .field("pending", &self.pending)
+            .field("pending", &self.outgoing.pending().map(|it| it.step))
             .finish_non_exhaustive()
     }
 }

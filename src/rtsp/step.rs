@@ -1,17 +1,6 @@
 //! The requests of a session, in their order.
 
-use super::auth::Attempt;
-use crate::time::Instant;
-
-/// The request under way.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) cseq: u32,
-    pub(super) step: Step,
-    pub(super) attempt: Attempt,
-    pub(super) deadline: Instant,
-}
-
+/// A request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     Options,

@@ -6,6 +6,7 @@ use http_auth::{ChallengeParser, DigestClient, PasswordParams};
 use super::*;
 use crate::media::TrackKind;
 use crate::rtsp::auth::AuthError;
+use crate::rtsp::outgoing::{ANSWERS_MAX, REQUEST_TIMEOUT, USER_AGENT};
 use crate::rtsp::{Frame, Framer};
 
 const SDP: &str = "v=0\r\ns=x\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n\
@@ -337,7 +338,7 @@ fn a_new_nonce_is_taken_in_any_request() {
         };
         let answer = answered(&request, &answer, body);
         rig.receive(answer.as_bytes(), usize::MAX).unwrap();
-        if rig.session.transmit.is_empty() {
+        if rig.session.outgoing.pending().is_none() {
             rig.wait().unwrap();
         }
     }
@@ -537,7 +538,7 @@ fn what_cannot_be_recorded_is_told_by_name() {
 fn a_camera_that_does_not_answer_is_given_up_after_10_s() {
     for granted in 0..5 {
         let mut rig = Rig::new("rtsp://192.0.2.1/a");
-        let mut method = "OPTIONS".to_owned();
+        let mut method = "OPTIONS";
         for _ in 0..granted {
             let request = rig.request();
             let body = if request.starts_with("DESCRIBE") {
@@ -547,9 +548,8 @@ fn a_camera_that_does_not_answer_is_given_up_after_10_s() {
             };
             rig.receive(answered(&request, OK, body).as_bytes(), 99)
                 .unwrap();
-            method = target(std::str::from_utf8(&rig.session.transmit[0]).unwrap())
-                .0
-                .to_owned();
+            let pending = rig.session.outgoing.pending().unwrap();
+            method = pending.step.method();
         }
         let due = rig.session.poll_timeout().unwrap();
         assert_eq!(due.since(rig.now), REQUEST_TIMEOUT);
@@ -635,8 +635,8 @@ fn the_cameras_requests_are_answered() {
     }
     let flood = "OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n".repeat(100);
     rig.receive(flood.as_bytes(), 1000).unwrap();
-    assert_eq!(rig.session.transmit.len(), ANSWERS_MAX);
-    rig.session.transmit.clear();
+    let answers = core::iter::from_fn(|| rig.session.poll_transmit());
+    assert_eq!(answers.count(), ANSWERS_MAX);
     let error = rig
         .receive(b"TEARDOWN * RTSP/1.0\r\nCSeq: 1\r\n\r\n", 99)
         .unwrap_err();
