@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::shared::Shared;
 use crate::recorder::{Event, Stats};
-use crate::rtsp::IgnoreReason;
+use crate::rtsp::{IgnoreReason, TrackCodec};
 use crate::status::{Camera, Received};
 
 /// One camera's place in log and state.
@@ -40,12 +40,16 @@ impl CameraReport {
             Event::Playing { tracks } => {
                 let codecs: Vec<&str> = tracks.iter().map(|track| track.codec.name()).collect();
                 log::info!("{name}: the camera sends {}", codecs.join(" and "));
-                let has = |codec| codecs.contains(&codec);
-                let audio = if has("MPEG4-GENERIC") { "AAC" } else { "" };
+                let audio = tracks.iter().find_map(|track| match &track.codec {
+                    TrackCodec::Aac { description, .. } => {
+                        Some(format!("AAC {} Hz", description.sample_rate))
+                    }
+                    _ => None,
+                });
                 self.change(|camera| {
                     camera.state = "recording".into();
                     camera.message.clear();
-                    camera.audio = audio.into();
+                    camera.audio = audio.unwrap_or_default();
                 });
             }
             Event::Recording {
