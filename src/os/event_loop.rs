@@ -178,13 +178,13 @@ impl CameraTask {
                     }
                 }
                 Output::Segment(segmenter::Output::Fragment(fragment)) => {
-                    self.to_flash(shared, FlashMessage::Fragment(self.ring, fragment));
+                    self.send_to_flash(shared, FlashMessage::Fragment(self.ring, fragment));
                 }
                 Output::Segment(segmenter::Output::End(end)) => {
-                    self.to_flash(shared, FlashMessage::End(self.ring, end));
+                    self.send_to_flash(shared, FlashMessage::End(self.ring, end));
                 }
                 Output::Away(at, cause) => {
-                    self.to_flash(shared, FlashMessage::Away(self.ring, at, cause));
+                    self.send_to_flash(shared, FlashMessage::Away(self.ring, at, cause));
                 }
                 Output::Event(event) => self.report.event(&event),
             }
@@ -194,7 +194,7 @@ impl CameraTask {
 
     /// Never waits: what does not fit into the queue goes with the next message. There are fewer
     /// fragments in all than the queue has places, so that only a dead flash thread fills it.
-    fn to_flash(&mut self, shared: &Loop, message: FlashMessage) {
+    fn send_to_flash(&mut self, shared: &Loop, message: FlashMessage) {
         self.unsent.push_back(message);
         while let Some(message) = self.unsent.pop_front() {
             match shared.flash.try_send(message) {

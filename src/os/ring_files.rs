@@ -12,7 +12,7 @@ use nix::libc::O_NOFOLLOW;
 use nix::sys::uio::pwritev;
 use nix::unistd::fdatasync;
 
-use crate::limits::{MIB, PAGE};
+use crate::limits::{BLOCK_SIZE, MIB, PAGE};
 use crate::ring::{Flash, FlashError, Operation, ReadAt, RingError};
 
 /// How a ring's bytes are laid over files.
@@ -53,7 +53,7 @@ const FILE_BYTES: u64 = 64 * MIB;
 const FILES_MAX: u64 = 512;
 
 /// Written at once while preparing.
-const STEP: usize = MIB as usize;
+const STEP: usize = 16 * BLOCK_SIZE;
 
 /// Most pieces of one vectored write.
 const PIECES: usize = 128;

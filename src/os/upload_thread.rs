@@ -361,9 +361,8 @@ impl UploadThread {
                 self.set_aside(choice.ring, &ring.name, id.sequence);
             }
             Verdict::SegmentRefused(_) => {
-                if self.refusals.refused(id, choice.set_aside, now) == Outcome::SetAside
-                    && !choice.set_aside
-                {
+                let outcome = self.refusals.refused(id, choice.set_aside, now);
+                if outcome == Outcome::SetAside && !choice.set_aside {
                     log::error!("{}: {} is set aside: {verdict}", ring.name, sent.name);
                     self.set_aside(choice.ring, &ring.name, id.sequence);
                 }
