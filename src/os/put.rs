@@ -267,15 +267,7 @@ impl Put {
             start: frozen.start,
             end: frozen.end,
             clock: frozen.clock,
-            gaps: frozen
-                .gaps
-                .iter()
-                .map(|gap| ToldGap {
-                    start: gap.start,
-                    end: gap.end,
-                    cause: gap.cause,
-                })
-                .collect(),
+            gaps: frozen.gaps.iter().copied().collect(),
             may_be_there: frozen.may_have_arrived,
             init_id,
         })

@@ -10,6 +10,7 @@ use super::{Event, Loss};
 use crate::gap::Cause;
 use crate::media::{AudioDescription, TrackKind, VideoDescription};
 use crate::rtp::aac::{self, AacError, AacFormat};
+use crate::rtp::frame_clock::FrameClock;
 use crate::rtp::h264::{self, AccessUnit, DepacketizeError};
 use crate::rtp::packet::Packet;
 use crate::rtp::rtcp::{self, RECEIVER_REPORT_LEN, Report, write_receiver_report};
@@ -59,6 +60,7 @@ struct Video {
 struct Audio {
     channels: Channels,
     depacketizer: aac::Depacketizer,
+    frame_clock: FrameClock,
     description: AudioDescription,
 }
 
@@ -111,7 +113,8 @@ impl Media {
                         frame_length: rtp_length(description, track.clock_rate),
                     };
                     // Audio of which nothing can be read must not cost the video.
-                    media.audio = Audio::new(channels, format, description).ok();
+                    let clock = FrameClock::new(format.frame_length.into(), track.clock_rate);
+                    media.audio = Audio::new(channels, format, clock, description).ok();
                 }
                 TrackCodec::Unsupported { .. } => {}
             }
@@ -338,7 +341,7 @@ impl Media {
         }
         let length = u64::from(audio.description.frame_length) * u64::from(TIMESCALE);
         let length = Ticks(length / u64::from(audio.description.sample_rate.max(1)));
-        let timeline = &mut self.timeline;
+        let (timeline, frame_clock) = (&mut self.timeline, &mut audio.frame_clock);
         if lost.is_some() {
             audio.depacketizer.packets_lost();
         }
@@ -346,7 +349,7 @@ impl Media {
         let mut place = |frame: aac::AudioFrame<'_>| match timeline.place(
             now,
             TrackKind::Audio,
-            frame.timestamp,
+            frame_clock.even(frame.timestamp),
         ) {
             Placed::At(at) => {
                 recorded |= segmenter.audio(now, pool, at, length, frame.data).is_ok();
@@ -379,12 +382,14 @@ impl Audio {
     fn new(
         channels: Channels,
         format: AacFormat,
+        frame_clock: FrameClock,
         description: &AudioDescription,
     ) -> Result<Self, AacError> {
         let depacketizer = aac::Depacketizer::new(format)?;
         Ok(Self {
             channels,
             depacketizer,
+            frame_clock,
             description: description.clone(),
         })
     }

@@ -1,6 +1,7 @@
 //! RTP packets to access units (RFC 3550, RFC 6184, RFC 3640). Pure.
 
 pub mod aac;
+pub mod frame_clock;
 pub mod h264;
 pub mod nal;
 pub mod packet;
