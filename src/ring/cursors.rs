@@ -393,3 +393,147 @@ fn boot(fields: &mut In<'_>) -> Option<Boot> {
         machine: fields.u64()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gap::Gap;
+
+    fn point(boot: u32, ticks: u64) -> Point {
+        Point {
+            boot,
+            ticks: Ticks(ticks),
+            estimate: UtcMillis(77),
+        }
+    }
+
+    /// Every list full: the largest record there is.
+    fn full() -> Cursors {
+        let place = |position| Place {
+            position,
+            sequence: position / 3,
+        };
+        let mut gaps = Gaps::new();
+        for i in 0..GAPS_MAX as u64 {
+            gaps.push(Gap {
+                start: point(1, i * 10),
+                end: point(1, i * 10 + 5),
+                cause: Cause::CacheFull,
+            });
+        }
+        let told = ToldGap {
+            start: UtcMillis(1),
+            end: UtcMillis(2),
+            cause: Cause::PowerLost,
+        };
+        let frozen = Frozen {
+            place: place(8192),
+            first_fragment: 4,
+            start: UtcMillis(5),
+            end: UtcMillis(6),
+            end_ticks: Ticks(9),
+            clock: ClockQuality::Corrected,
+            gaps: core::iter::repeat_n(told, GAPS_MAX).collect(),
+            may_have_arrived: true,
+        };
+        let boot = Boot {
+            number: 9,
+            offset: UtcOffset(-1),
+            clock: ClockQuality::Synchronized,
+            machine: u64::MAX,
+        };
+        Cursors {
+            generation: 12,
+            identity: 0xFEDC_BA98,
+            ring_size: 1 << 40,
+            oldest: place(4096),
+            upload: place(8192),
+            write: place(1 << 50),
+            newest: Some(12_288),
+            unsent_segments: 3,
+            clean: true,
+            accounted: Some(point(2, 1)),
+            passed: Some(point(2, 3)),
+            open_gap: Some((point(2, 4), Cause::CameraDisconnected)),
+            pending: gaps.clone(),
+            untold: gaps.clone(),
+            telling: gaps,
+            own_gaps_taken: true,
+            run_end: Some(Ticks(6)),
+            set_aside: core::iter::repeat_n(frozen.set_aside(), SET_ASIDE_MAX).collect(),
+            frozen: Some(frozen),
+            anchor: Some((point(1, 1), UtcMillis(3))),
+            boots: core::iter::repeat_n(boot, BOOTS_MAX).collect(),
+            counters: Counters {
+                evicted_sent: 1,
+                evicted_unsent: 2,
+                sealed: 3,
+                sent: 4,
+            },
+        }
+    }
+
+    #[test]
+    fn cursors_read_back_full_and_empty() {
+        let mut page = [0; PAGE];
+        for cursors in [full(), Cursors::default()] {
+            cursors.encode(&mut page);
+            assert_eq!(Cursors::decode(&page), Some(cursors));
+        }
+        assert_eq!(Cursors::decode(&[0; PAGE]), None);
+    }
+
+    #[test]
+    fn no_changed_byte_passes() {
+        let mut page = [0; PAGE];
+        full().encode(&mut page);
+        for at in 0..PAGE {
+            page[at] ^= 1;
+            assert_eq!(Cursors::decode(&page), None, "byte {at}");
+            page[at] ^= 1;
+        }
+    }
+
+    #[test]
+    fn a_moment_is_resolved_by_its_boot_else_as_it_was_believed() {
+        let boot = |number, clock| Boot {
+            number,
+            offset: UtcOffset(i64::from(number) * 90_000_000),
+            clock,
+            machine: 0,
+        };
+        let mut cursors = Cursors {
+            boots: [
+                boot(1, ClockQuality::Unsynchronized),
+                boot(2, ClockQuality::Synchronized),
+            ]
+            .into_iter()
+            .collect(),
+            ..Cursors::default()
+        };
+        assert_eq!(cursors.resolve(point(2, 90)), UtcMillis(2_000_001));
+        assert_eq!(cursors.resolve(point(3, 90)), UtcMillis(77));
+        // A steered offset does not move the start of the next blob, a stepped one does.
+        cursors.anchor = Some((point(2, 90), UtcMillis(2_000_300)));
+        assert_eq!(cursors.resolve(point(2, 90)), UtcMillis(2_000_300));
+        cursors.anchor = Some((point(2, 90), UtcMillis(2_000_600)));
+        assert_eq!(cursors.resolve(point(2, 90)), UtcMillis(2_000_001));
+        for (boot, recorded, now) in [
+            (
+                1,
+                ClockQuality::Unsynchronized,
+                ClockQuality::Unsynchronized,
+            ),
+            (2, ClockQuality::Unsynchronized, ClockQuality::Corrected),
+            (
+                3,
+                ClockQuality::Unsynchronized,
+                ClockQuality::Unsynchronized,
+            ),
+            (1, ClockQuality::Synchronized, ClockQuality::Synchronized),
+            (3, ClockQuality::Synchronized, ClockQuality::Synchronized),
+        ] {
+            assert_eq!(cursors.clock(boot, recorded), now);
+        }
+    }
+}

@@ -157,3 +157,82 @@ pub fn point_in(open: &OpenRecord, ticks: Ticks) -> Point {
 pub(super) fn end_point(open: &OpenRecord, seal: &SealRecord) -> Point {
     point_in(open, seal.end)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::limits::MIB;
+    use crate::ring::testing::{end, fragment, info, new_flash, open, start};
+    use crate::ring::{Evicted, Flash, Ring};
+
+    const PAYLOAD: usize = 250_000;
+
+    /// Records 2 Mbit/s, a fragment and a check a second, a sync every second one, until the
+    /// first eviction; the bytes of video in the ring just before.
+    fn fill<F: Flash>(ring: &mut Ring<F>, segment_seconds: u64, segment_bytes: u64) -> u64 {
+        let (mut t, mut video) = (0, 0);
+        loop {
+            let mut full = false;
+            let on_evict = &mut |_: Evicted| full = true;
+            ring.begin(&start(t, &[]), &[9; 800], on_evict).unwrap();
+            let (from, mut bytes) = (t, 0);
+            while t - from < segment_seconds && bytes < segment_bytes {
+                let fragment = fragment(t, PAYLOAD);
+                let sync = t % 2 == 1;
+                let on_evict = &mut |_: Evicted| full = true;
+                let appended = ring.append(&info(t), &[&fragment], sync, on_evict);
+                if full {
+                    return video;
+                }
+                bytes = appended.unwrap().segment_bytes;
+                video += PAYLOAD as u64;
+                t += 1;
+                if sync {
+                    ring.sync().unwrap();
+                }
+            }
+            ring.seal(&end(t)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_full_ring_is_98_percent_video() {
+        for (mib, seconds) in [(16, 30), (64, 30)] {
+            let size = mib * MIB;
+            let (mut ring, _) = open(&new_flash(usize::try_from(size).unwrap()), 1);
+            let video = fill(&mut ring, seconds, size / 8);
+            assert!(video * 100 >= size * 98, "{video} bytes of video in {size}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_where_the_files_are_not_made() {
+        let flash = new_flash(1 << 20);
+        flash.card().set_prepared(64 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        ring.begin(&start(0, &[]), &[9; 800], &mut |_| {}).unwrap();
+        let fragment = fragment(0, 30_000);
+        let mut append = |t| ring.append(&info(t), &[&fragment], true, &mut |_| {});
+        append(0).unwrap();
+        let needed = match append(1) {
+            Err(crate::ring::RingError::NotPrepared { needed }) => needed,
+            other => panic!("{other:?}"),
+        };
+        flash.card().set_prepared(needed);
+        append(1).unwrap();
+        // The simulated card itself refuses a write behind that.
+        assert!(needed > 64 * 1024 && needed < 96 * 1024);
+    }
+
+    #[test]
+    fn a_segment_never_evicts_itself() {
+        let (mut ring, _) = open(&new_flash(256 * 1024), 1);
+        ring.begin(&start(0, &[]), &[9; 800], &mut |_| {}).unwrap();
+        let fragment = fragment(0, 100_000);
+        let mut append = |t| ring.append(&info(t), &[&fragment], true, &mut |_| {});
+        append(0).unwrap();
+        append(1).unwrap();
+        assert_eq!(append(2), Err(crate::ring::RingError::SegmentFull));
+        ring.seal(&end(2)).unwrap();
+        assert_eq!(ring.view().cursors.unsent_segments, 1);
+    }
+}

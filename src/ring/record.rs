@@ -397,3 +397,144 @@ fn body<'a>(page: &'a [u8; PAGE], magic: &[u8; 8]) -> Option<(In<'a>, u32)> {
     fields.expect(&[VERSION])?;
     Some((fields, u32::from_le_bytes(*page.last_chunk()?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gap::{Cause, Gap};
+    use crate::time::UtcMillis;
+
+    fn key() -> Key {
+        Key {
+            identity: 0x1234_5678,
+            sequence: 42,
+            nonce: 7,
+        }
+    }
+
+    fn open_record() -> OpenRecord {
+        let point = |ticks| Point {
+            boot: 3,
+            ticks: Ticks(ticks),
+            estimate: UtcMillis(-5),
+        };
+        let mut gaps = Gaps::new();
+        for i in 0..16 {
+            gaps.push(Gap {
+                start: point(i * 10),
+                end: point(i * 10 + 5),
+                cause: Cause::Overload,
+            });
+        }
+        OpenRecord {
+            key: key(),
+            position: 1 << 40,
+            ring_size: 1 << 24,
+            start: point(160),
+            clock: ClockQuality::Corrected,
+            names: Names {
+                gateway: heapless::String::try_from("warehouse-3").unwrap(),
+                camera: heapless::String::try_from("front-door").unwrap(),
+                asset: "ä".repeat(ASSET_NAME_MAX / 2).as_str().try_into().unwrap(),
+            },
+            tracks: Tracks {
+                video: true,
+                audio: false,
+            },
+            continues: true,
+            init_length: 700,
+            init_crc: 99,
+            gaps,
+        }
+    }
+
+    #[test]
+    fn an_open_record_reads_back_and_no_changed_byte_passes() {
+        let mut page = [0; PAGE];
+        open_record().encode(&mut page);
+        assert_eq!(OpenRecord::decode(&page), Some(open_record()));
+        for at in 0..PAGE {
+            page[at] ^= 1;
+            assert_eq!(OpenRecord::decode(&page), None, "byte {at}");
+            page[at] ^= 1;
+        }
+    }
+
+    #[test]
+    fn a_seal_record_reads_back_for_its_own_segment_only() {
+        let seal = SealRecord {
+            key: key(),
+            length: 1 << 30,
+            end: Ticks(1 << 50),
+            totals: Totals {
+                fragments: 30,
+                video_samples: 750,
+                audio_samples: 1300,
+                lost_pictures: 2,
+                lost: Ticks(7200),
+            },
+            checks: 5,
+            cut: true,
+            damaged: false,
+        };
+        let mut page = [0; PAGE];
+        seal.encode(&mut page);
+        assert_eq!(SealRecord::decode(&page, key()), Some(seal));
+        for other in others() {
+            assert_eq!(SealRecord::decode(&page, other), None);
+        }
+        for at in 0..PAGE {
+            page[at] ^= 0x80;
+            assert_eq!(SealRecord::decode(&page, key()), None, "byte {at}");
+            page[at] ^= 0x80;
+        }
+    }
+
+    #[test]
+    fn a_check_reads_back_for_its_own_segment_and_predecessor_only() {
+        let mut check = Check {
+            size: 4000,
+            number: 3,
+            length: 250_308,
+            info: FragmentInfo {
+                start: Ticks(1),
+                end: Ticks(90_001),
+                video_samples: 25,
+                audio_samples: 46,
+                begins_with_sync: true,
+                lost_pictures: 1,
+                lost: Ticks(3600),
+            },
+            content: 0xABCD,
+            running: 0,
+            synced: 12_288,
+        };
+        let mut bytes = check.encode(key(), 11);
+        assert_eq!(&bytes[..8], [0, 0, 15, 160, b'f', b'r', b'e', b'e']);
+        assert_eq!(Check::decode(&bytes, key(), Some(11)), Some(check));
+        assert_eq!(Check::decode(&bytes, key(), None), Some(check));
+        assert_eq!(Check::decode(&bytes, key(), Some(12)), None);
+        for other in others() {
+            assert_eq!(Check::decode(&bytes, other, None), None);
+        }
+        for at in 0..CHECK_LEN {
+            bytes[at] ^= 4;
+            assert_eq!(Check::decode(&bytes, key(), None), None, "byte {at}");
+            bytes[at] ^= 4;
+        }
+    }
+
+    fn others() -> [Key; 3] {
+        [
+            Key {
+                identity: 1,
+                ..key()
+            },
+            Key {
+                sequence: 41,
+                ..key()
+            },
+            Key { nonce: 8, ..key() },
+        ]
+    }
+}

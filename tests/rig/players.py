@@ -11,7 +11,7 @@ from .process import run
 # What VLC says about itself, about the lack of a desktop, and at any ordinary MP4 file or init
 # segment. Its first fragment ever is a "discontinuity" to it; a later one is a complaint.
 VLC_NOISE = re.compile(
-    r"globalhotkeys|no suitable interface module|elst box found|table of \d+ entries"
+    r"globalhotkeys|no suitable interface module|elst box found|elst old=|table of \d+ entries"
     r"|decoded zero sample|no chunk defined|doesn't look interleaved|discontinuity .* != 0$")
 VLC_COMPLAINT = re.compile(r" (warning|error): |discontinuity")
 # What GStreamer says at any ordinary MP4 file.
