@@ -9,7 +9,7 @@ use crc32c::crc32c;
 use heapless::Vec;
 
 use super::bytes::{In, Out, POINT_LEN};
-use crate::gap::{Cause, Gaps, Point};
+use crate::gap::{Cause, Gaps, Point, ToldGap};
 use crate::limits::{BOOTS_MAX, GAPS_MAX, PAGE};
 use crate::time::{ClockQuality, Ticks, UtcMillis, UtcOffset};
 
@@ -39,17 +39,6 @@ pub struct Boot {
     pub clock: ClockQuality,
     /// Hash of the machine's boot identifier: the same if only `cvr` was started again.
     pub machine: u64,
-}
-
-/// A gap as it is told to the cloud.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ToldGap {
-    /// End of the last video before it.
-    pub start: UtcMillis,
-    /// Start of the first video after it.
-    pub end: UtcMillis,
-    /// Why.
-    pub cause: Cause,
 }
 
 /// Name and headers of the segment in flight, fixed before the first byte of its first Put.

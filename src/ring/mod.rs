@@ -34,7 +34,7 @@ mod ring;
 mod testing;
 mod upload;
 
-pub use cursors::{Boot, Counters, Cursors, Frozen, Place, SET_ASIDE_MAX, SetAside, ToldGap};
+pub use cursors::{Boot, Counters, Cursors, Frozen, Place, SET_ASIDE_MAX, SetAside};
 pub use eviction::point_in;
 pub use flash::{Flash, FlashError, Operation, ReadAt};
 pub use reader::{Body, Fragment, Fragments, ReadError, ReadFault, Run, SegmentReader};

@@ -1,13 +1,13 @@
 //! The sending side of the cursors: which segment is next, under which name, and what of the
 //! timeline it tells. Called by the flash thread on the upload thread's behalf.
 
-use super::cursors::{Frozen, ToldGap};
+use super::cursors::Frozen;
 use super::eviction::{end_point, point_in, with};
 use super::find::next_of;
 use super::flash::Flash;
 use super::reader::{Run, SegmentReader};
 use super::ring::{Evicted, Ring, RingError};
-use crate::gap::{Cause, Gap};
+use crate::gap::{Cause, Gap, ToldGap};
 
 impl<F: Flash> Ring<F> {
     /// Fixes name and headers of a run of the next segment to send, durably, before the first
