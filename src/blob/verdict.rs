@@ -245,10 +245,11 @@ impl fmt::Display for Verdict {
             Self::Stored => f.write_str("stored"),
             Self::AlreadyThere => f.write_str("the blob was there already"),
             Self::MaybeThere => f.write_str("the blob is probably there; the next one will tell"),
-            Self::SasRefused(fault) => fault.fmt(f),
-            Self::ContainerMissing => {
-                f.write_str("the container does not exist: create it, or correct containerSasUrl")
-            }
+            Self::SasRefused(fault) => write!(f, "Blob storage answers 403: {fault}"),
+            Self::ContainerMissing => f.write_str(
+                "Blob storage answers 404: the container does not exist: create it, or correct \
+                 containerSasUrl",
+            ),
             Self::SegmentRefused(reply) => {
                 let code = reply.code.as_deref().unwrap_or("no code");
                 write!(
