@@ -86,6 +86,8 @@ impl PutRequest<'_> {
     /// The headers. Equal requests make equal headers, byte for byte.
     pub fn headers(&self) -> Headers {
         let mut headers = common(self.length, self.md5);
+        // `sp=c` is enough of a SAS, and nothing is ever overwritten.
+        headers.push(("If-None-Match", "*".to_owned()));
         headers.push(("Content-Type", "video/mp4".to_owned()));
         if let Some(tier) = self.access_tier {
             headers.push(("x-ms-access-tier", tier.as_str().to_owned()));
@@ -98,10 +100,11 @@ impl PutRequest<'_> {
 /// The headers of a Put Blob with no body and no metadata: asks for the container's answer.
 pub fn probe_headers() -> Headers {
     // MD5 of nothing.
-    common(
-        0,
-        0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e_u128.to_be_bytes(),
-    )
+    let md5 = 0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e_u128.to_be_bytes();
+    let mut headers = common(0, md5);
+    // No blob has this tag: the answer is 412 where all is well, and nothing is stored.
+    headers.push(("If-Match", "\"0x0\"".to_owned()));
+    headers
 }
 
 fn common(length: u64, md5: [u8; 16]) -> Headers {
@@ -110,8 +113,6 @@ fn common(length: u64, md5: [u8; 16]) -> Headers {
         ("x-ms-blob-type", "BlockBlob".to_owned()),
         ("Content-Length", length.to_string()),
         ("Content-MD5", BASE64_STANDARD.encode(md5)),
-        // `sp=c` is enough of a SAS, and nothing is ever overwritten.
-        ("If-None-Match", "*".to_owned()),
     ]
 }
 

@@ -40,8 +40,9 @@ pub enum FlashMessage {
     Stop(SyncSender<()>),
 }
 
-/// Work on a ring, done by the thread that owns it.
-pub type RingWork = Box<dyn FnOnce(&mut Ring<RingFiles>) + Send>;
+/// Work on a ring, done by the thread that owns it. What it returns is called when others can
+/// see what was done.
+pub type RingWork = Box<dyn FnOnce(&mut Ring<RingFiles>) -> Box<dyn FnOnce()> + Send>;
 
 /// A ring to open.
 #[derive(Clone, Debug)]
@@ -68,8 +69,11 @@ impl FlashHandle {
     ) -> Option<T> {
         let (answer, answered) = sync_channel(1);
         let work: RingWork = Box::new(move |ring| {
-            // Nobody waits any more: then nobody needs the answer.
-            let _ = answer.send(work(ring));
+            let done = work(ring);
+            Box::new(move || {
+                // Nobody waits any more: then nobody needs the answer.
+                let _ = answer.send(done);
+            })
         });
         self.0.send(FlashMessage::Work(ring, work)).ok()?;
         answered.recv().ok()
@@ -167,8 +171,9 @@ impl FlashThread {
             }
             FlashMessage::Work(id, work) => {
                 if let Some(slot) = self.rings.get_mut(id).and_then(Option::as_mut) {
-                    work(&mut slot.ring);
+                    let answer = work(&mut slot.ring);
                     self.publish(id);
+                    answer();
                 }
             }
             FlashMessage::Rename(id, names) => {

@@ -43,6 +43,13 @@ impl DecodeTime {
         self.waiting.clear();
     }
 
+    /// All times so far were too late by so much.
+    pub fn move_back(&mut self, by: Ticks) {
+        for at in self.waiting.iter_mut().chain(&mut self.last) {
+            *at = at.since(by);
+        }
+    }
+
     /// The decoding time of the next picture; `picture_length` spaces the first of a run.
     pub fn place(&mut self, pts: Ticks, picture_length: Ticks) -> Result<Ticks, OutOfOrder> {
         let at = self.waiting.partition_point(|waiting| *waiting <= pts);

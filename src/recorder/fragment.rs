@@ -289,6 +289,16 @@ impl Builder {
         Some(fragment)
     }
 
+    /// All times so far were too late by so much.
+    pub(super) fn move_back(&mut self, by: Ticks) {
+        for run in [&mut self.video, &mut self.audio] {
+            (run.first, run.last) = (run.first.since(by), run.last.since(by));
+        }
+        self.shown = self
+            .shown
+            .map(|(start, end)| (start.since(by), end.since(by)));
+    }
+
     /// Drops everything in it.
     pub(super) fn clear(&mut self, pool: &mut Pool) {
         if let Some(fragment) = self.fragment.take() {

@@ -37,6 +37,8 @@ pub struct Outcome {
 #[derive(Debug)]
 pub struct Media {
     timeline: Timeline,
+    /// The session's first fragment is on its way: its times are told.
+    settled: bool,
     video: Option<Video>,
     audio: Option<Audio>,
     reported: Instant,
@@ -89,6 +91,7 @@ impl Media {
                 clock(tracks, TrackKind::Video),
                 clock(tracks, TrackKind::Audio),
             ),
+            settled: false,
             video: None,
             audio: None,
             reported: Instant::START,
@@ -270,6 +273,16 @@ impl Media {
             segmenter.set_tracks(Some(description.clone()), audio.cloned());
             video.description = Some(description);
             video.new_parameters = false;
+        }
+        if !self.settled {
+            match segmenter.movable() {
+                Some(at_most) => {
+                    let by = self.timeline.settle(at_most);
+                    segmenter.move_back(by);
+                    video.decode_time.move_back(by);
+                }
+                None => self.settled = true,
+            }
         }
         let pts = match self.timeline.place(now, TrackKind::Video, unit.timestamp) {
             Placed::At(pts) => pts,

@@ -66,6 +66,8 @@ pub struct Segmenter {
 #[derive(Debug)]
 struct Segment {
     start: Ticks,
+    /// End of what was recorded before.
+    floor: Ticks,
     start_rtp: u32,
     bytes: u64,
     video_samples: usize,
@@ -132,6 +134,39 @@ impl Segmenter {
     /// Length of a picture, as the last ones tell.
     pub fn picture_length(&self) -> Ticks {
         self.picture_length
+    }
+
+    /// How far the times of the segment may still be moved back: nothing of it was told yet. `None`
+    /// once a fragment of it has been sent.
+    pub fn movable(&self) -> Option<Ticks> {
+        let Some(segment) = &self.segment else {
+            return Some(Ticks(0));
+        };
+        segment
+            .unsent
+            .as_ref()
+            .map(|_| segment.start.since(segment.floor))
+    }
+
+    /// All times of the segment so far were too late by `by`, at most [`Segmenter::movable`].
+    pub fn move_back(&mut self, by: Ticks) {
+        let Some(segment) = &mut self.segment else {
+            return;
+        };
+        let Some(start) = &mut segment.unsent else {
+            return;
+        };
+        segment.start = segment.start.since(by);
+        start.segment.start = segment.start;
+        end_holes(&mut start.segment.holes, segment.start);
+        self.current.move_back(by);
+        self.end = self.end.since(by).max(segment.floor);
+        for at in [&mut self.last_dts, &mut self.last_sync]
+            .into_iter()
+            .flatten()
+        {
+            *at = at.since(by);
+        }
     }
 
     /// The buffer of the video access unit in progress. `Full`: the pool is used up.
@@ -323,7 +358,10 @@ impl Segmenter {
             }
         };
         let fragment = core::mem::replace(&mut self.current, next);
-        if let Some(segment) = self.segment.replace(Segment::new(start, sample.rtp)) {
+        if let Some(segment) = self
+            .segment
+            .replace(Segment::new(start, sample.rtp, sample.pts))
+        {
             let deadline = now + LATE_AUDIO;
             self.closing = Some(Closing {
                 segment,
@@ -369,7 +407,7 @@ impl Segmenter {
     /// `sample` begins the first segment, or the first after a hole.
     fn begin(&mut self, pool: &mut Pool, sample: VideoSample) -> Result<(), Full> {
         let start = self.start(pool, sample.pts, false)?;
-        self.segment = Some(Segment::new(start, sample.rtp));
+        self.segment = Some(Segment::new(start, sample.rtp, self.end));
         self.cut_next = false;
         Ok(())
     }
@@ -529,9 +567,10 @@ impl Segmenter {
 }
 
 impl Segment {
-    fn new(start: Start, start_rtp: u32) -> Self {
+    fn new(start: Start, start_rtp: u32, floor: Ticks) -> Self {
         Self {
             start: start.segment.start,
+            floor,
             start_rtp,
             bytes: 0,
             video_samples: 0,
@@ -550,6 +589,16 @@ fn push_hole(holes: &mut Holes, hole: Hole) {
         && let Some(last) = holes.last_mut()
     {
         last.end = hole.end;
+    }
+}
+
+/// The holes reach to `end` only.
+fn end_holes(holes: &mut Holes, end: Ticks) {
+    while holes.last().is_some_and(|last| last.start >= end) {
+        holes.pop();
+    }
+    if let Some(last) = holes.last_mut() {
+        last.end = end;
     }
 }
 
@@ -575,6 +624,8 @@ mod tests {
         now: Instant,
         segments: Vec<Seen>,
         open: bool,
+        /// RTP time minus timeline.
+        lead: u64,
     }
 
     #[derive(Debug, Default)]
@@ -631,6 +682,7 @@ mod tests {
                 now,
                 segments: Vec::new(),
                 open: false,
+                lead: 0,
             }
         }
 
@@ -643,7 +695,9 @@ mod tests {
                 .append(&vec![7; size]);
             let result = appended.and_then(|()| {
                 let (pts, dts) = (Ticks(at), Ticks(at));
-                let rtp = u32::try_from(at).unwrap().wrapping_add(4_294_000_000);
+                let rtp = u32::try_from(at + self.lead)
+                    .unwrap()
+                    .wrapping_add(4_294_000_000);
                 let sample = VideoSample {
                     pts,
                     dts,
@@ -791,6 +845,29 @@ mod tests {
             );
             assert!(segments[1].audio.len() >= 46, "{what}");
         }
+    }
+
+    #[test]
+    fn times_can_be_moved_back_until_the_first_fragment_is_sent() {
+        let mut bench = Bench::new(10, 1 << 30, true);
+        assert_eq!(bench.segmenter.movable(), Some(Ticks(0)));
+        bench.picture(900_000, true, 1000).unwrap();
+        bench.sound(900_500);
+        assert_eq!(bench.segmenter.movable(), Some(Ticks(900_000)));
+        bench.segmenter.move_back(Ticks(100_000));
+        bench.lead = 100_000;
+        assert_eq!(bench.segmenter.end(), Ticks(800_000 + PICTURE));
+        for i in 1..60 {
+            bench
+                .picture(800_000 + i * PICTURE, i % 25 == 0, 1000)
+                .unwrap();
+        }
+        assert_eq!(bench.segmenter.movable(), None);
+        let segments = bench.finish();
+        assert_eq!((segments[0].start, segments[0].video), (800_000, 60));
+        assert_eq!(segments[0].end, Some(800_000 + 60 * PICTURE));
+        assert_eq!(segments[0].holes, [(0, 800_000, Cause::Restarted)]);
+        assert_eq!(segments[0].audio, [800_500]);
     }
 
     #[test]

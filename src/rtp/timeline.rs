@@ -131,6 +131,30 @@ impl Timeline {
         Placed::At(Ticks(u64::try_from(at).unwrap_or(0)))
     }
 
+    /// Moves the whole session back to the smallest delay seen, by at most `at_most`, and returns
+    /// by how much. What was placed moves with it: for as long as nobody was told.
+    ///
+    /// The first sample often comes late, or is the oldest of a burst.
+    pub fn settle(&mut self, at_most: Ticks) -> Ticks {
+        let leader = if self.video.line.is_some() {
+            &self.video
+        } else {
+            &self.audio
+        };
+        let ahead = leader
+            .delay()
+            .map_or(0, |delay| delay.saturating_neg().max(0));
+        let by = ahead.min(signed(at_most));
+        for line in [&mut self.video.line, &mut self.audio.line]
+            .into_iter()
+            .flatten()
+        {
+            line.current.at -= by;
+            line.before.at -= by;
+        }
+        Ticks(by.unsigned_abs())
+    }
+
     /// Where on the timeline a track's first sample lies. None: too far ahead.
     fn anchor(&mut self, now: Instant, kind: TrackKind, media: i64) -> Option<i64> {
         let arrival = signed(now.ticks());
@@ -415,6 +439,33 @@ fn signed(ticks: Ticks) -> i64 {
 mod tests {
     use super::*;
     use TrackKind::{Audio, Video};
+
+    #[test]
+    fn a_session_settles_on_the_smallest_delay_of_its_beginning() {
+        let mut timeline = Timeline::new(Ticks(0), Some(90_000), Some(48_000));
+        // A burst of 2 s at 10 s, then one picture every 40 ms.
+        for i in 0..50 {
+            timeline.place(Instant::from_millis(10_000), Video, i * 3600);
+        }
+        timeline.place(Instant::from_millis(10_000), Audio, 1_000);
+        let Placed::At(before) = timeline.place(Instant::from_millis(10_000), Audio, 1_000) else {
+            panic!("no place");
+        };
+        assert_eq!(
+            timeline.settle(Ticks(90_000)),
+            Ticks(90_000),
+            "no more than allowed"
+        );
+        assert_eq!(timeline.settle(Ticks(900_000)), Ticks(49 * 3600 - 90_000));
+        assert_eq!(timeline.settle(Ticks(900_000)), Ticks(0));
+        let now = Instant::from_millis(10_040);
+        assert_eq!(
+            timeline.place(now, Video, 50 * 3600),
+            Placed::At(now.ticks())
+        );
+        let after = timeline.place(now, Audio, 1_000);
+        assert_eq!(after, Placed::At(before - Ticks(49 * 3600)));
+    }
 
     const FPS: u64 = 25;
 
