@@ -1,4 +1,4 @@
-"""a wrong SAS, an expired one, no container: each told plainly, and healed by SIGHUP without loss"""
+"""a wrong SAS, an expired one, no container: each told plainly, healed by SIGHUP without loss"""
 
 TIMEOUT = 300
 

@@ -16,9 +16,10 @@ class Camera:
     """One camera at `url`.
 
     With a `clip` it sends that clip over and over, with time and counter going on, at 1 % of a
-    core. With `live` it encodes a test picture with a burnt-in clock. `auth` is "digest" or
-    "basic", with `user` and `password`. It counts pictures from its first start on, also while
-    nobody looks or while it is off, as a real camera's clock does.
+    core. With `live` (a dict of `size`, `fps`, `kbps`, `gop`, `audio`, `title`, `threads`) it
+    encodes a moving picture with a burnt-in clock. `auth` is "digest" or "basic", with `user` and
+    `password`; `tls` a pair of certificate and key files. It counts pictures from its first start
+    on, also while nobody looks or while it is off, as a real camera's clock does.
     """
 
     def __init__(self, folder, name="front-door", clip=None, live=None, auth=None,

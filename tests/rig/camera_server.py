@@ -107,7 +107,8 @@ def live_pipeline(live):
         f"! clockoverlay time-format=\"{live.get('title', 'front door')}  %Y-%m-%d %H:%M:%S\" "
         "halignment=left valignment=top font-desc=\"Sans 22\" shaded-background=true "
         "! timeoverlay halignment=right valignment=bottom font-desc=\"Sans 22\" "
-        "! x264enc tune=zerolatency speed-preset=ultrafast "
+        # More threads, more slices a picture, each slice of a sync picture with parameter sets.
+        f"! x264enc tune=zerolatency speed-preset=ultrafast threads={live.get('threads', 1)} "
         f"bitrate={live.get('kbps', 600)} key-int-max={live.get('gop', fps)} "
         "! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1"
     )

@@ -53,6 +53,7 @@ class View:
     blobs: list
     camera: dict
     upload: dict
+    # Bytes a second on their way to the storage, the mean of 5 s, twice a second.
     sent: list
 
 
@@ -75,7 +76,7 @@ class Demo:
         self.gateway.start()
         with screen:
             start = time.monotonic()
-            self.rig.wait("first picture", lambda: self.watch(screen, start, 0.5)
+            self.rig.wait("first picture", lambda: self.watch(screen, start)
                           .camera.get("state") == "recording", 30)
             start = time.monotonic()
             self.until(screen, start, CUT)
@@ -88,7 +89,7 @@ class Demo:
             screen.event(BACK, "the storage is back")
             self.until(screen, start, END)
             self.rig.wait("the end of the backlog", lambda: caught_up(
-                self.watch(screen, start, 0.5)), 90)
+                self.watch(screen, start)), 90)
             screen.event(time.monotonic() - start, "all of it is in the cloud")
             if keep:
                 self.stay(screen, start)
@@ -99,7 +100,7 @@ class Demo:
     def until(self, screen, start, seconds):
         """Shows what happens until `seconds` after `start`."""
         while time.monotonic() - start < seconds:
-            self.watch(screen, start, 0.5)
+            self.watch(screen, start)
 
     def stay(self, screen, start):
         """Goes on until Ctrl-C."""
@@ -109,17 +110,17 @@ class Demo:
             screen.event(time.monotonic() - start, line)
         try:
             while True:
-                self.watch(screen, start, 0.5)
+                self.watch(screen, start)
         except KeyboardInterrupt:
             pass
 
-    def watch(self, screen, start, seconds):
-        """Looks once, shows it, waits; the `View`."""
-        self.rig.sleep(seconds)
+    def watch(self, screen, start):
+        """Waits half a second, looks and shows; the `View`."""
+        self.rig.sleep(0.5)
         self.sent.append(self.storage.proxy.sent)
         view = View(time.monotonic() - start, now(), self.storage.blobs(),
                     self.gateway.camera_status(self.camera.name), self.gateway.upload_status(),
-                    [(b - a) / seconds for a, b in zip(self.sent, self.sent[1:])])
+                    [(b - a) / 5 for a, b in zip(self.sent, self.sent[10:])])
         screen.show(view.elapsed, self.picture(view), plain_line(view))
         return view
 
@@ -127,7 +128,7 @@ class Demo:
         """The lines of the screen."""
         state = view.camera.get("state", "starting")
         cache = view.camera.get("cache", {})
-        light = paint(GREEN if state == "recording" else YELLOW, f"● {state}")
+        light = paint(GREEN if state == "recording" else YELLOW, f"{'● ' + state:13}")
         media = "  ".join(filter(None, (view.camera.get("video"), view.camera.get("audio"))))
         waiting = cache.get("unsentSegments", 0)
         size, used = cache.get("sizeBytes", 0), cache.get("usedBytes", 0)
@@ -136,7 +137,7 @@ class Demo:
             "  " + paint(BOLD, "cvr") + paint(DIM, "  continuous video recording  ")
             + f"{clock(view.elapsed)} of about {clock(END)}",
             "",
-            f"  camera   {self.camera.name:12} {light:24} {media}",
+            f"  camera   {self.camera.name:12} {light} {media}",
             f"  flash    {mib(size):12} {bar(used, size)} {mib(used)} used,"
             + (paint(YELLOW, f" {waiting} segments wait") if waiting else " nothing waits"),
             f"  cloud    {len(view.blobs):3} blobs    {self.cloud(view)}",
@@ -145,7 +146,8 @@ class Demo:
             "",
             *self.timeline(view),
             "",
-            "  " + "   ".join((paint(GREEN, "■") + " in the cloud", paint(YELLOW, "■") + " on flash",
+            "  " + "   ".join((paint(GREEN, "■") + " in the cloud",
+                               paint(YELLOW, "■") + " on flash",
                                paint(BLUE, "■") + " being recorded",
                                paint(RED, "×") + " missing")),
             "",
