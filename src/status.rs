@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::time::UtcMillis;
+
 /// The state of the gateway.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -61,6 +63,24 @@ pub struct Camera {
     pub evicted: Evicted,
     /// The latest gaps, oldest first.
     pub gaps: Vec<StatusGap>,
+}
+
+/// Gaps kept in the state.
+const GAPS_SHOWN: usize = 16;
+
+impl Camera {
+    /// Shows one more gap.
+    pub fn add_gap(&mut self, start: UtcMillis, end: UtcMillis, cause: &str) {
+        if self.gaps.len() >= GAPS_SHOWN {
+            self.gaps.remove(0);
+        }
+        let (start, end) = (start.to_string(), end.to_string());
+        self.gaps.push(StatusGap {
+            start,
+            end,
+            cause: cause.into(),
+        });
+    }
 }
 
 /// What came from the camera since `cvr` started.

@@ -227,7 +227,7 @@ impl Verdict {
     }
 
     /// As the verdict on a probe, whose condition fails where all is well: container and SAS are
-    /// probe left its blob): container and SAS are good, so the line was bad.
+    /// good, so the line was bad.
     pub const fn is_good_probe(&self) -> bool {
         matches!(self, Self::Stored | Self::AlreadyThere | Self::MaybeThere)
     }

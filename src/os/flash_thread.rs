@@ -12,12 +12,14 @@ use super::ring_files::{Geometry, RingFiles};
 use super::shared::{RingId, Shared, SharedRing};
 use crate::gap::Cause;
 use crate::limits::FRAGMENTS_IN_FLIGHT;
-use crate::recorder::fragment::Fragment;
+use crate::recorder::fragment::{Fragment, Start};
 use crate::ring::record::Names;
 use crate::ring::{
-    Evicted, Flash, PIECES_MAX, ReadAt, Recovered, Ring, RingError, RingSetup, Source,
+    Evicted, Flash, PIECES_MAX, Place, ReadAt, Recovered, Ring, RingError, RingSetup,
+    SegmentReader, Source,
 };
 use crate::segment::SegmentEnd;
+use crate::status;
 use crate::time::{Instant, Ticks};
 
 /// What the flash thread is told.
@@ -248,49 +250,86 @@ impl FlashThread {
     }
 
     fn fragment(&mut self, id: RingId, fragment: Box<Fragment>) {
-        let begun = fragment.start.as_ref().is_none_or(|start| {
-            let init = start.init.get(..start.init_len).unwrap_or_default();
-            self.on_ring(id, "begin a segment", |ring, evicted| {
-                ring.begin(&start.segment, init, evicted).map(|_| ())
-            })
-            .is_some()
-        });
+        if !fragment
+            .start
+            .as_ref()
+            .is_none_or(|start| self.begin(id, start))
+        {
+            return self.give_back(fragment);
+        }
         let length = length_of(&fragment);
-        let Some(slot) = self
-            .rings
-            .get(id)
-            .and_then(Option::as_ref)
-            .filter(|_| begun)
-        else {
+        let Some(slot) = self.rings.get(id).and_then(Option::as_ref) else {
             return self.give_back(fragment);
         };
         // The next fragment, about as long, would pass the interval.
         let sync_now = slot.unsynced_length + 2 * length > self.sync_interval
             || slot.unsynced.len() + 1 >= FRAGMENTS_IN_FLIGHT / 4;
         let pieces: heapless::Vec<&[u8], PIECES_MAX> = fragment.pieces().collect();
+        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
         let info = fragment.info;
         let written = self.on_ring(id, "write", |ring, evicted| {
             ring.append(&info, &pieces, sync_now, evicted).map(|_| ())
         });
         drop(pieces);
-        let due = self.clock.now() + self.sync_interval / 2;
+        // Should the next one not come, there is no more video to lose meanwhile.
+        let due = self.clock.now() + self.sync_interval;
         let slot = self.rings.get_mut(id).and_then(Option::as_mut);
         match slot.filter(|_| written.is_some()) {
             Some(slot) => slot.keep(fragment, length, due),
             None => return self.give_back(fragment),
         }
+        self.show(id, |camera| {
+            camera.recorded.milliseconds += info.end.since(info.start).as_millis();
+            camera.recorded.bytes += bytes as u64;
+        });
         if sync_now {
             self.sync(id);
         }
     }
 
-    fn end(&mut self, id: RingId, end: SegmentEnd) {
-        if self
-            .on_ring(id, "seal a segment", |ring, _| ring.seal(&end))
-            .is_some()
+    /// Begins a segment; false: it cannot be.
+    fn begin(&mut self, id: RingId, start: &Start) -> bool {
+        let init = start.init.get(..start.init_len).unwrap_or_default();
+        let place = self.on_ring(id, "begin a segment", |ring, evicted| {
+            ring.begin(&start.segment, init, evicted)
+        });
+        if let Some(place) = place
+            && !start.segment.holes.is_empty()
         {
+            self.show_gaps(id, place);
+        }
+        place.is_some()
+    }
+
+    /// Shows the gaps before a segment, as its record tells them.
+    fn show_gaps(&self, id: RingId, place: Place) {
+        let Some(slot) = self.rings.get(id).and_then(Option::as_ref) else {
+            return;
+        };
+        let Ok(segment) = SegmentReader::open(slot.ring.flash(), place.position) else {
+            return;
+        };
+        let cursors = slot.ring.view().cursors;
+        for gap in segment.open.gaps.iter() {
+            let (start, end) = (cursors.resolve(gap.start), cursors.resolve(gap.end));
+            let cause = gap.cause.as_str();
+            log::warn!("{}: no video from {start} to {end}: {cause}", slot.name);
+            self.show(id, |camera| camera.add_gap(start, end, cause));
+        }
+    }
+
+    fn end(&mut self, id: RingId, end: SegmentEnd) {
+        let sealed = self.on_ring(id, "seal a segment", |ring, _| ring.seal(&end));
+        if sealed.is_some() {
             self.release(id);
+            self.show(id, |camera| camera.recorded.segments += 1);
             self.shared.ring_bell();
+        }
+    }
+
+    fn show(&self, id: RingId, change: impl FnOnce(&mut status::Camera)) {
+        if let Some(slot) = self.rings.get(id).and_then(Option::as_ref) {
+            self.shared.change_camera(&slot.name, change);
         }
     }
 
@@ -533,22 +572,14 @@ pub(super) fn told(shared: &Shared, name: &str, evicted: Evicted) {
         shared.cancel_put();
     }
     if evicted.unsent {
-        log::warn!(
-            "{name}: the ring is full: segment {} is lost before it was uploaded",
-            evicted.sequence
-        );
-        let mut status = shared.status();
-        if let Some(camera) = status.cameras.iter_mut().find(|camera| camera.name == name) {
-            camera.evicted.unsent_segments += 1;
-        }
+        let sequence = evicted.sequence;
+        log::warn!("{name}: the ring is full: segment {sequence} is lost before it was uploaded");
+        shared.change_camera(name, |camera| camera.evicted.unsent_segments += 1);
     }
 }
 
 fn set_message(shared: &Shared, name: &str, message: String) {
-    let mut status = shared.status();
-    if let Some(camera) = status.cameras.iter_mut().find(|camera| camera.name == name) {
-        camera.cache.message = message;
-    }
+    shared.change_camera(name, |camera| camera.cache.message = message);
 }
 
 fn length_of(fragment: &Fragment) -> Duration {

@@ -81,6 +81,9 @@ struct Gateway<'e, 'a> {
 /// The queue takes every fragment there is, with its end, and what cameras tell besides.
 const QUEUE: usize = 3 * FRAGMENTS_IN_FLIGHT;
 
+/// Address space of a thread's stack; what is not used costs nothing.
+const STACK: usize = 1024 * 1024;
+
 /// The camera's farewell may take so long when `cvr` stops.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -302,8 +305,8 @@ impl Gateway<'_, '_> {
             log::info!("{}: left the configuration", running.camera.name);
             let _ = running.control.send(Control::Stop).await;
             running.task.await;
-            self.change(&running.camera.name, |camera| {
-                camera.state = "inactive".into()
+            self.shared.change_camera(&running.camera.name, |camera| {
+                camera.state = "inactive".into();
             });
         }
         for camera in wanted {
@@ -356,18 +359,6 @@ impl Gateway<'_, '_> {
         {
             Some(shown) => (shown.state, shown.asset) = (camera.state, camera.asset),
             None => status.cameras.push(camera),
-        }
-    }
-
-    fn change(&self, name: &str, change: impl FnOnce(&mut status::Camera)) {
-        if let Some(camera) = self
-            .shared
-            .status()
-            .cameras
-            .iter_mut()
-            .find(|c| c.name == name)
-        {
-            change(camera);
         }
     }
 
@@ -461,7 +452,7 @@ pub fn lock(folder: &Path) -> Result<Flock<File>, RunError> {
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
     let thread = std::thread::Builder::new()
         .name(name.into())
-        .stack_size(256 * 1024);
+        .stack_size(STACK);
     thread
         .spawn(work)
         .map(|_| ())

@@ -89,13 +89,6 @@ impl CameraReport {
     }
 
     fn change(&self, change: impl FnOnce(&mut Camera)) {
-        let mut status = self.shared.status();
-        if let Some(camera) = status
-            .cameras
-            .iter_mut()
-            .find(|camera| camera.name == self.name)
-        {
-            change(camera);
-        }
+        self.shared.change_camera(&self.name, change);
     }
 }

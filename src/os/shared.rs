@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::https::Canceller;
 use super::ring_files::Geometry;
 use crate::ring::RingView;
-use crate::status::Status;
+use crate::status::{Camera, Status};
 
 /// Index of a ring; the same in all threads, for the life of the process.
 pub type RingId = usize;
@@ -45,6 +45,14 @@ impl Shared {
     /// The published state.
     pub fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is shown of a camera.
+    pub fn change_camera(&self, name: &str, change: impl FnOnce(&mut Camera)) {
+        let mut status = self.status();
+        if let Some(camera) = status.cameras.iter_mut().find(|camera| camera.name == name) {
+            change(camera);
+        }
     }
 
     /// Wakes the upload thread: there may be something to send, or other settings.

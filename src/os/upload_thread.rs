@@ -443,18 +443,14 @@ impl UploadThread {
             sent.name,
             sent.length
         );
-        let mut status = self.shared.status();
-        status.upload.segments += 1;
-        status.upload.bytes += sent.length;
-        if let Some(camera) = status
-            .cameras
-            .iter_mut()
-            .find(|camera| camera.name == ring.name)
-        {
+        self.shared.change_camera(&ring.name, |camera| {
             camera.uploaded.segments += 1;
             camera.uploaded.milliseconds += sent.name.duration;
             camera.uploaded.bytes += sent.length;
-        }
+        });
+        let mut status = self.shared.status();
+        status.upload.segments += 1;
+        status.upload.bytes += sent.length;
     }
 }
 
@@ -545,8 +541,5 @@ fn report(name: &str, done: Option<Result<(), RingError>>) {
 }
 
 fn show_oldest_unsent(shared: &Shared, name: &str, oldest: String) {
-    let mut status = shared.status();
-    if let Some(camera) = status.cameras.iter_mut().find(|camera| camera.name == name) {
-        camera.cache.oldest_unsent = oldest;
-    }
+    shared.change_camera(name, |camera| camera.cache.oldest_unsent = oldest);
 }
