@@ -289,6 +289,16 @@ impl Builder {
         Some(fragment)
     }
 
+    /// The earliest decoding time in it; it cannot be moved back by more.
+    pub(super) fn earliest(&self) -> Ticks {
+        let runs = [&self.video, &self.audio].into_iter();
+        let first = runs
+            .filter(|run| !run.samples.is_empty())
+            .map(|run| run.first)
+            .min();
+        first.unwrap_or_default()
+    }
+
     /// All times so far were too late by so much.
     pub(super) fn move_back(&mut self, by: Ticks) {
         for run in [&mut self.video, &mut self.audio] {

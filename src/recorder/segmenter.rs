@@ -142,10 +142,13 @@ impl Segmenter {
         let Some(segment) = &self.segment else {
             return Some(Ticks(0));
         };
-        segment
-            .unsent
-            .as_ref()
-            .map(|_| segment.start.since(segment.floor))
+        segment.unsent.as_ref()?;
+        Some(
+            segment
+                .start
+                .since(segment.floor)
+                .min(self.current.earliest()),
+        )
     }
 
     /// All times of the segment so far were too late by `by`, at most [`Segmenter::movable`].
