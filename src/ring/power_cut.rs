@@ -100,7 +100,7 @@ fn record(ring: &mut Ring<SharedMemFlash>, model: &mut Model, t: u64) -> Result<
     assert!(before.is_none(), "sequence {sequence} was given twice");
     let count = 1 + model.random(5);
     for i in 0..count {
-        let payload = 1000 + model.random(9000) as usize;
+        let payload = usize::try_from(1000 + model.random(9000)).unwrap();
         let bytes = fragment(sequence * 1000 + i, payload);
         let info = FragmentInfo {
             start: Ticks(t + i * SECOND),

@@ -172,6 +172,7 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
             offset: self.open.data_offset(),
             number: 0,
             running: Some(self.open.key.seed()),
+            stopped: false,
         }
     }
 
@@ -273,6 +274,7 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
                 offset: run.offset,
                 number: run.first_fragment,
                 running: (run.first_fragment == 0).then(|| self.open.key.seed()),
+                stopped: false,
             },
             end: run.end_offset,
             part: Part {
@@ -394,6 +396,8 @@ pub struct Fragments<'a, R: ?Sized> {
     offset: u64,
     number: u32,
     running: Option<u32>,
+    /// Met an error that was not skipped.
+    stopped: bool,
 }
 
 impl<R: ReadAt + ?Sized> Fragments<'_, R> {
@@ -404,6 +408,7 @@ impl<R: ReadAt + ?Sized> Fragments<'_, R> {
     pub fn skip_damage(&mut self, error: ReadError) -> bool {
         let offset = error.position.saturating_sub(self.segment.open.position);
         if offset < self.offset {
+            self.stopped = false;
             return true;
         }
         let limit = self.segment.limit();
@@ -413,6 +418,7 @@ impl<R: ReadAt + ?Sized> Fragments<'_, R> {
             match self.segment.item(page, None) {
                 Ok(Item::Fragment(fragment, _)) if fragment.number >= self.number => {
                     (self.offset, self.number, self.running) = (page, fragment.number, None);
+                    self.stopped = false;
                     return true;
                 }
                 _ => page += PAGE as u64,
@@ -453,16 +459,20 @@ impl<R: ReadAt + ?Sized> Fragments<'_, R> {
     }
 }
 
-/// Of a segment that is not sealed the last element is the error at its end.
+/// The last element may be an error, and is one of a segment that is not sealed: nothing follows
+/// unless [`Fragments::skip_damage`] finds more.
 impl<R: ReadAt + ?Sized> Iterator for Fragments<'_, R> {
     type Item = Result<Fragment, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.at_end() {
+        while !self.stopped && !self.at_end() {
             match self.next_item() {
                 Ok(Item::Padding(_)) => {}
                 Ok(Item::Fragment(fragment, _)) => return Some(Ok(fragment)),
-                Err(error) => return Some(Err(error)),
+                Err(error) => {
+                    self.stopped = true;
+                    return Some(Err(error));
+                }
             }
         }
         None

@@ -2,7 +2,7 @@
 
 use super::cursors::{Boot, Cursors, Place};
 use super::eviction::end_point;
-use super::find::{find, next_of};
+use super::find::{Next, find, next_of};
 use super::flash::{Flash, ReadAt, page_up};
 use super::reader::SegmentReader;
 use super::record::{Names, OpenRecord, SealRecord, Totals};
@@ -382,7 +382,13 @@ impl<F: Flash> Ring<F> {
                 let cause = Cause::CacheFull;
                 self.cursors.untold.push(Gap { start, end, cause });
             }
-            self.pass_next_to_send(oldest, end);
+            let next = Next {
+                records: None,
+                place: oldest,
+                start: end,
+                damage_between: false,
+            };
+            self.pass_next_to_send(&next, end);
             self.cursors.unsent_segments = 0;
             let mut place = oldest;
             while place.position < self.cursors.write.position {
@@ -618,5 +624,292 @@ fn place_of(open: &OpenRecord) -> Place {
     Place {
         position: open.position,
         sequence: open.key.sequence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gap::{Gaps, Hole};
+    use crate::ring::mem_flash::{Loss, MemFlash, SharedMemFlash};
+    use crate::ring::testing::fragment;
+    use crate::ring::testing::{
+        SECOND, append, end, info, new_flash, offset, open, record, record_after, setup, start,
+    };
+
+    #[test]
+    fn exactly_one_row_holds_for_every_input() {
+        let copies = [CopyState::Whole, CopyState::Lost];
+        let bools = [false, true];
+        for first in copies {
+            for second in copies {
+                for newer in bools {
+                    for records in bools {
+                        let rows = SOURCES
+                            .iter()
+                            .filter(|row| source_matches(row, first, second, newer, records));
+                        assert_eq!(rows.count(), 1, "{first:?} {second:?} {newer} {records}");
+                    }
+                }
+            }
+        }
+        for clean in bools {
+            for head in [
+                Head::Nothing,
+                Head::Sealed,
+                Head::Empty,
+                Head::Torn,
+                Head::Damaged,
+            ] {
+                let rows = HEADS.iter().filter(|row| head_matches(row, clean, head));
+                assert_eq!(rows.count(), 1, "{clean} {head:?}");
+            }
+        }
+    }
+
+    fn cut(flash: &SharedMemFlash) -> SharedMemFlash {
+        SharedMemFlash::new(flash.card().power_cut(Loss::All))
+    }
+
+    /// The gaps that the next segment carries, if it begins at second 5 after a restart.
+    fn gaps_after(ring: &mut Ring<SharedMemFlash>) -> Vec<(u32, u64, u32, u64, Cause)> {
+        let hole = Hole {
+            start: Ticks(0),
+            end: Ticks(5 * SECOND),
+            cause: Cause::Restarted,
+        };
+        let place = record_after(ring, &[hole], 5, 6);
+        let gaps: Gaps = SegmentReader::open(ring.flash(), place.position)
+            .unwrap()
+            .open
+            .gaps;
+        gaps.iter()
+            .map(|gap| {
+                let seconds = |point: Point| (point.boot, point.ticks.0 / SECOND);
+                let (from, to) = (seconds(gap.start), seconds(gap.end));
+                (from.0, from.1, to.0, to.1, gap.cause)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_ring_that_never_held_video_misses_none() {
+        let flash = new_flash(256 * 1024);
+        let (_, recovered) = open(&flash, 1);
+        assert_eq!(recovered.source, Source::New);
+        let (mut ring, recovered) = open(&cut(&flash), 2);
+        assert_eq!((recovered.boot, recovered.restart), (2, None));
+        assert_eq!(gaps_after(&mut ring), []);
+    }
+
+    #[test]
+    fn the_gap_of_a_restart_has_its_cause() {
+        let cases: [(bool, u64, Cause); 3] = [
+            (true, 2, Cause::Restarted),
+            (false, 1, Cause::Restarted),
+            (false, 2, Cause::PowerLost),
+        ];
+        for (closed, machine, cause) in cases {
+            let flash = new_flash(256 * 1024);
+            let (mut ring, _) = open(&flash, 1);
+            record(&mut ring, 0, 3);
+            if closed {
+                ring.close().unwrap();
+            }
+            let again = RingSetup {
+                machine,
+                ..setup(2)
+            };
+            let (mut ring, recovered) = Ring::open(cut(&flash), again, &mut |_| {}).unwrap();
+            assert_eq!(recovered.restart, Some(cause));
+            assert_eq!(gaps_after(&mut ring), [(1, 3, 2, 5, cause)]);
+        }
+    }
+
+    #[test]
+    fn an_open_gap_covers_the_time_up_to_the_restart() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        record(&mut ring, 0, 3);
+        let camera = Cause::CameraDisconnected;
+        ring.open_gap(Ticks(3 * SECOND), camera).unwrap();
+        let flash = cut(&flash);
+        let (mut ring, _) = open(&flash, 2);
+        ring.open_gap(Ticks(0), Cause::Inactive).unwrap();
+        let (mut ring, _) = open(&cut(&flash), 3);
+        assert_eq!(
+            gaps_after(&mut ring),
+            [
+                (1, 3, 2, 0, camera),
+                (2, 0, 3, 0, Cause::Inactive),
+                (3, 0, 3, 5, Cause::PowerLost)
+            ]
+        );
+        // It ended with the segment: the next restart knows nothing of it.
+        let (mut ring, _) = open(&cut(ring.flash()), 4);
+        assert_eq!(gaps_after(&mut ring), [(3, 6, 4, 5, Cause::PowerLost)]);
+    }
+
+    #[test]
+    fn boots_are_numbered_and_the_last_are_remembered() {
+        let flash = new_flash(256 * 1024);
+        for start in 1..=20 {
+            let (ring, recovered) = open(&flash, start);
+            assert_eq!(recovered.boot, start);
+            let cursors = ring.view().cursors;
+            assert_eq!(cursors.boot(start).unwrap().offset, offset(start));
+            assert_eq!(cursors.boot(start.saturating_sub(16)), None);
+        }
+    }
+
+    /// Five fragments, each with its own sync, and no seal.
+    fn five_fragments() -> (SharedMemFlash, Vec<u64>) {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        for t in 0..5 {
+            append(&mut ring, t).unwrap();
+        }
+        let segment = SegmentReader::open(ring.flash(), 0).unwrap();
+        let offsets = segment.fragments().flatten().map(|f| f.offset).collect();
+        (flash, offsets)
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_told_from_a_torn_end() {
+        let (flash, offsets) = five_fragments();
+        let places = [
+            (offsets[2], 0, 5, true),            // the box's header
+            (offsets[2] + 1000, 0, 5, true),     // content
+            (offsets[3] - 4096 + 8, 0, 5, true), // the padding or the check of the third
+            (offsets[4] + 1000, 0, 4, false),
+            (offsets[4], 0, 4, false),
+            (offsets[0] + 1000, 0, 5, true),
+            (offsets[3] + 1000, offsets[4] + 1000, 3, false),
+        ];
+        for (first, second, fragments, damaged) in places {
+            let mut card = flash.card().power_cut(Loss::All);
+            card.spoil(first, 4);
+            card.spoil(second, if second == 0 { 0 } else { 4 });
+            let (ring, recovered) = open(&SharedMemFlash::new(card), 2);
+            let (segment, seal) = SegmentReader::open_sealed(ring.flash(), 0).unwrap();
+            assert_eq!(recovered.cut.map(|cut| cut.damaged), Some(damaged));
+            assert_eq!((seal.cut, seal.damaged), (true, damaged));
+            assert_eq!(seal.end, Ticks(fragments * SECOND), "{first}");
+            assert_eq!(segment.whole().is_none(), damaged);
+        }
+    }
+
+    #[test]
+    fn what_reached_the_card_behind_a_torn_fragment_is_not_damage() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        append(&mut ring, 0).unwrap();
+        for t in 1..4 {
+            ring.append(&info(t), &[&fragment(t, 3000)], true, &mut |_| {})
+                .unwrap();
+        }
+        let segment = SegmentReader::open(ring.flash(), 0).unwrap();
+        let torn = segment.fragments().flatten().nth(1).unwrap().offset;
+        let mut card = flash.card().power_cut(Loss::None);
+        card.spoil(torn + 1000, 1);
+        let (ring, recovered) = open(&SharedMemFlash::new(card), 2);
+        assert!(!recovered.cut.unwrap().damaged);
+        let (_, seal) = SegmentReader::open_sealed(ring.flash(), 0).unwrap();
+        assert_eq!((seal.totals.fragments, seal.end), (1, Ticks(SECOND)));
+    }
+
+    #[test]
+    fn a_segment_without_a_good_fragment_is_left() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        let first = ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        ring.sync().unwrap();
+        let (mut ring, recovered) = open(&cut(&flash), 2);
+        assert_eq!((recovered.cut, recovered.restart), (None, None));
+        let second = record(&mut ring, 0, 2);
+        assert_eq!(second.position, first.position);
+        assert_eq!(second.sequence, first.sequence + 1);
+    }
+
+    #[test]
+    fn another_size_is_refused_with_and_without_cursors() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        record(&mut ring, 0, 2);
+        for spoil in [false, true] {
+            let mut larger = MemFlash::new(512 * 1024);
+            let mut page = [0; PAGE];
+            for at in (0..256 * 1024).step_by(PAGE) {
+                flash.card().read_at(at, &mut page).unwrap();
+                larger.write(at, &[&page]).unwrap();
+            }
+            flash.card().read_cursors(0, &mut page).unwrap();
+            larger.write_cursors(0, &page).unwrap();
+            if spoil {
+                larger.spoil_cursors(0);
+            }
+            let opened = Ring::open(larger, setup(2), &mut |_| {});
+            assert_eq!(
+                opened.err(),
+                Some(RingError::OtherSize {
+                    found: 256 * 1024,
+                    asked: 512 * 1024
+                })
+            );
+        }
+        for size in [0, PAGE, 100_000] {
+            let opened = Ring::open(MemFlash::new(size), setup(1), &mut |_| {});
+            assert_eq!(opened.err(), Some(RingError::Size(size as u64)));
+        }
+    }
+
+    #[test]
+    fn without_cursors_boots_and_names_come_from_the_records() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        record(&mut ring, 0, 2);
+        let (mut ring, _) = open(&cut(&flash), 2);
+        let asset = "gateway-door";
+        ring.set_names(Names {
+            asset: asset.try_into().unwrap(),
+            ..Names::default()
+        });
+        record(&mut ring, 0, 2);
+        let flash = ring.into_flash();
+        flash.card().spoil_cursors(0);
+        flash.card().spoil_cursors(1);
+        let mut scanned = false;
+        let (ring, recovered) = Ring::open(flash, setup(3), &mut |progress| {
+            scanned |= matches!(progress, Progress::Scanning { .. });
+        })
+        .unwrap();
+        assert!(scanned);
+        assert_eq!((recovered.source, recovered.boot), (Source::Records, 3));
+        assert_eq!(recovered.rolled_forward, 2);
+        assert_eq!(recovered.names.unwrap().asset, asset);
+        let cursors = ring.view().cursors;
+        assert_eq!(cursors.boot(1).unwrap().offset, offset(1));
+        assert_eq!(cursors.boot(2).unwrap().offset, offset(2));
+        assert_eq!(cursors.unsent_segments, 2);
+    }
+
+    #[test]
+    fn garbage_is_no_ring_and_does_no_harm() {
+        let mut card = MemFlash::new(256 * 1024);
+        let garbage: Vec<u8> = (0u32..256 * 1024)
+            .map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()[3])
+            .collect();
+        card.write(0, &[&garbage]).unwrap();
+        let page: &[u8; PAGE] = garbage.first_chunk().unwrap();
+        card.write_cursors(0, page).unwrap();
+        card.write_cursors(1, page).unwrap();
+        let (mut ring, recovered) = open(&SharedMemFlash::new(card), 1);
+        assert_eq!(recovered.source, Source::New);
+        ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        append(&mut ring, 0).unwrap();
+        ring.seal(&end(1)).unwrap();
+        assert_eq!(ring.view().cursors.unsent_segments, 1);
     }
 }

@@ -789,3 +789,176 @@ fn zeros(n: u64) -> &'static [u8] {
 fn u32_of(n: u64) -> u32 {
     u32::try_from(n).expect("a segment is shorter than 4 GiB")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::SegmentReader;
+    use crate::ring::mem_flash::{Loss, SharedMemFlash};
+    use crate::ring::testing::{
+        append, end, fragment, info, new_flash, open, record, setup, start,
+    };
+
+    type Memory = Ring<SharedMemFlash>;
+
+    fn fail_in(ring: &Memory, operations: u64) {
+        let mut card = ring.flash().card();
+        let at = card.operations() + operations;
+        card.fail_at(at);
+    }
+
+    fn verified_fragments(flash: &SharedMemFlash, position: u64) -> usize {
+        let segment = SegmentReader::open(flash, position).unwrap();
+        segment
+            .fragments()
+            .map_while(Result::ok)
+            .filter(|fragment| segment.verify(fragment, &mut [0; 512]).is_ok())
+            .count()
+    }
+
+    #[test]
+    fn after_a_failed_sync_the_content_is_written_again() {
+        for first_sync in [true, false] {
+            let flash = new_flash(256 * 1024);
+            let (mut ring, _) = open(&flash, 1);
+            ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+            if first_sync {
+                append(&mut ring, 0).unwrap();
+            }
+            let from = u64::from(first_sync);
+            fail_in(&ring, 1);
+            let failed = append(&mut ring, from);
+            assert!(matches!(failed, Err(RingError::InDoubt { .. })));
+            // A second sync would prove nothing, so there is none.
+            assert_eq!(ring.sync(), failed);
+            assert_eq!(append(&mut ring, from), failed);
+            assert!(ring.view().in_doubt);
+            let rewound = ring.rewind_to_synced().unwrap();
+            assert_eq!(u64::from(rewound.next_fragment), from);
+            for t in from..3 {
+                append(&mut ring, t).unwrap();
+            }
+            ring.seal(&end(3)).unwrap();
+            let after = SharedMemFlash::new(flash.card().power_cut(Loss::All));
+            let (ring, recovered) = open(&after, 2);
+            assert_eq!(recovered.cut, None);
+            assert_eq!(verified_fragments(ring.flash(), 0), 3);
+            let segment = SegmentReader::open(ring.flash(), 0).unwrap();
+            assert_eq!(segment.init(&mut [0; 1000]), Ok(700));
+        }
+    }
+
+    #[test]
+    fn a_failed_write_is_done_again_in_its_place() {
+        let (mut ring, _) = open(&new_flash(256 * 1024), 1);
+        fail_in(&ring, 1);
+        assert!(ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).is_err());
+        ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        fail_in(&ring, 0);
+        assert!(append(&mut ring, 0).is_err());
+        append(&mut ring, 0).unwrap();
+        // Its seal record: nothing can be appended, it can be sealed.
+        fail_in(&ring, 0);
+        assert!(ring.seal(&end(1)).is_err());
+        assert_eq!(append(&mut ring, 1), Err(RingError::WrongState));
+        assert!(ring.open_place().is_some());
+        ring.seal(&end(1)).unwrap();
+        assert_eq!(verified_fragments(ring.flash(), 0), 1);
+    }
+
+    #[test]
+    fn a_failed_write_of_the_cursors_never_costs_the_good_copy() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        record(&mut ring, 0, 2);
+        for _ in 0..3 {
+            for operation in [0, 1] {
+                fail_in(&ring, operation);
+                assert!(ring.close().is_err());
+            }
+        }
+        for seed in 0..50 {
+            let card = flash.card().power_cut(Loss::Seeded(seed));
+            let (_, recovered) = open(&SharedMemFlash::new(card), 2);
+            assert_eq!(recovered.rolled_forward, 0, "the cursors knew the segment");
+        }
+    }
+
+    #[test]
+    fn a_segment_without_a_fragment_is_withdrawn() {
+        let (mut ring, _) = open(&new_flash(256 * 1024), 1);
+        let first = record(&mut ring, 0, 2);
+        let empty = ring.begin(&start(2, &[]), &[9; 700], &mut |_| {}).unwrap();
+        assert_eq!(ring.seal(&end(3)), Ok(None));
+        let place = record(&mut ring, 4, 5);
+        assert_eq!(place.position, empty.position);
+        assert_eq!(place.sequence, first.sequence + 2);
+        let segment = SegmentReader::open(ring.flash(), place.position).unwrap();
+        let gap = Gap {
+            start: ring.point(end(2).end),
+            end: ring.point(end(4).end),
+            cause: Cause::CacheFailed,
+        };
+        assert!(segment.open.gaps.iter().eq([&gap]));
+    }
+
+    #[test]
+    fn only_fragments_are_taken() {
+        let (mut ring, _) = open(&new_flash(256 * 1024), 1);
+        let good = fragment(1, 100);
+        let mut try_append = |pieces: &[&[u8]]| {
+            ring.append(&info(0), pieces, false, &mut |_| {})
+                .map(|_| ())
+        };
+        assert_eq!(try_append(&[&good]), Err(RingError::WrongState));
+        ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        let mut try_append = |pieces: &[&[u8]]| {
+            ring.append(&info(0), pieces, false, &mut |_| {})
+                .map(|_| ())
+        };
+        let too_many = vec![&[][..]; PIECES_MAX + 1];
+        for bad in [
+            &[&good[..407]][..],
+            &[&good[..], &[0]],
+            &[&good[4..]],
+            &[&good[300..]],
+            &[],
+            &too_many,
+        ] {
+            assert_eq!(try_append(bad), Err(RingError::Fragment));
+        }
+        let single: std::vec::Vec<&[u8]> = good.chunks(7).collect();
+        assert_eq!(try_append(&single), Ok(()));
+        let long = [0; INIT_SEGMENT_MAX + 1];
+        let (mut ring, _) = open(&new_flash(256 * 1024), 1);
+        assert_eq!(
+            ring.begin(&start(0, &[]), &long, &mut |_| {}),
+            Err(RingError::InitSegment)
+        );
+    }
+
+    #[test]
+    fn a_clock_step_is_kept_at_once_a_steered_clock_with_the_next_cursors() {
+        let flash = new_flash(256 * 1024);
+        let setup = RingSetup {
+            clock: ClockQuality::Unsynchronized,
+            ..setup(1)
+        };
+        let (mut ring, _) = Ring::open(flash.clone(), setup, &mut |_| {}).unwrap();
+        let generation = |ring: &Memory| ring.view().cursors.generation;
+        let before = generation(&ring);
+        let mut offset = ring.boot().offset;
+        for (millis, clock, written) in [
+            (10, ClockQuality::Unsynchronized, 0),
+            (10, ClockQuality::Synchronized, 1),
+            (400, ClockQuality::Synchronized, 1),
+            (600, ClockQuality::Synchronized, 2),
+        ] {
+            offset.0 += millis * 90;
+            ring.set_clock(offset, clock).unwrap();
+            assert_eq!(generation(&ring), before + written);
+        }
+        let (ring, _) = open(&flash, 2);
+        assert_eq!(ring.view().cursors.boot(1).unwrap().offset, offset);
+    }
+}
