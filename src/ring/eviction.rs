@@ -3,10 +3,12 @@
 //! As late as possible: only when the next write would reach the oldest segment.
 
 use super::cursors::Place;
+use super::error::RingError;
 use super::find::{Next, next_of};
 use super::flash::Flash;
 use super::record::{OpenRecord, SealRecord};
-use super::ring::{Evicted, Ring, RingError};
+use super::ring::Ring;
+use super::words::Evicted;
 use crate::gap::{Cause, Gap, Gaps, Point};
 use crate::time::{Ticks, UtcMillis};
 

@@ -8,7 +8,9 @@ use core::fmt;
 
 use crc32c::crc32c_append;
 
+use super::body::Body;
 use super::flash::{FlashError, ReadAt, page_up, read_wrapped};
+use super::fragments::Fragments;
 use super::record::{
     CHECK_LEN, Check, FRAGMENT_HEAD_MAX, FRAGMENT_LEN_MAX, OpenRecord, RECORDS_LEN, SealRecord,
     Totals,
@@ -88,7 +90,7 @@ pub struct Fragment {
 
 /// What begins at an offset of a segment.
 #[derive(Clone, Copy, Debug)]
-enum Item {
+pub(super) enum Item {
     Fragment(Fragment, Check),
     Padding(Check),
 }
@@ -167,13 +169,7 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
 
     /// Its fragments from the first on.
     pub fn fragments(&self) -> Fragments<'_, R> {
-        Fragments {
-            segment: self,
-            offset: self.open.data_offset(),
-            number: 0,
-            running: Some(self.open.key.seed()),
-            stopped: false,
-        }
+        Fragments::new(self)
     }
 
     /// Reads `moof` and the header of `mdat` into the front of `buf`; returns their length.
@@ -219,19 +215,16 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
         })
     }
 
-    /// The first run of good fragments that begins at `from` or behind, an offset at which a
-    /// fragment of this segment begins or [`Run::end_offset`] of the run before; `None`: there
-    /// is no more. Reads and verifies the whole run through `buf`.
+    /// The first run of good fragments, or the first behind run `from`; `None`: there is no more.
+    /// Reads and verifies the whole run through `buf`.
     ///
     /// A run begins with the segment's first fragment or with a sync sample, so that it plays.
     /// Of a segment that is not sealed it ends where nothing more can be read.
     pub fn next_run(&self, from: Option<&Run>, buf: &mut [u8]) -> Result<Option<Run>, ReadError> {
-        let mut fragments = self.fragments();
-        if let Some(run) = from {
-            fragments.offset = run.end_offset;
-            fragments.number = run.first_fragment + run.totals.fragments;
-            fragments.running = None;
-        }
+        let mut fragments = match from {
+            None => Fragments::new(self),
+            Some(run) => Fragments::behind(self, run),
+        };
         let mut run: Option<Run> = None;
         loop {
             let found = fragments.next().map(|found| {
@@ -268,23 +261,7 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
 
     /// The bytes of a blob's `mdat`: the init segment and the run, to be read once.
     pub fn body(&self, run: &Run) -> Body<'_, R> {
-        Body {
-            fragments: Fragments {
-                segment: self,
-                offset: run.offset,
-                number: run.first_fragment,
-                running: (run.first_fragment == 0).then(|| self.open.key.seed()),
-                stopped: false,
-            },
-            end: run.end_offset,
-            part: Part {
-                offset: RECORDS_LEN,
-                left: u64::from(self.open.init_length),
-                crc: self.open.key.seed(),
-                expected: Some((self.open.init_crc, ReadFault::Init)),
-            },
-            check: 0,
-        }
+        Body::new(self, run)
     }
 
     fn run_of(&self, fragment: &Fragment) -> Run {
@@ -305,13 +282,13 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
     }
 
     /// Where its data ends at the latest.
-    fn limit(&self) -> u64 {
+    pub(super) fn limit(&self) -> u64 {
         self.seal
             .map_or(SEGMENT_BYTES_MAX.min(self.flash.size()), |seal| seal.length)
     }
 
     /// Reads what begins at `offset`: a fragment with its check, or padding.
-    fn item(&self, offset: u64, previous: Option<u32>) -> Result<Item, ReadError> {
+    pub(super) fn item(&self, offset: u64, previous: Option<u32>) -> Result<Item, ReadError> {
         let limit = self.limit();
         let (size, kind) = self.box_header(offset, limit)?;
         let no_box = self.error(offset, ReadFault::Box);
@@ -376,12 +353,12 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
             .ok_or_else(|| self.error(offset, ReadFault::Check))
     }
 
-    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+    pub(super) fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
         read_wrapped(self.flash, self.open.position + offset, buf)
             .map_err(|error| self.error(offset, ReadFault::Flash(error)))
     }
 
-    fn error(&self, offset: u64, fault: ReadFault) -> ReadError {
+    pub(super) fn error(&self, offset: u64, fault: ReadFault) -> ReadError {
         ReadError {
             position: self.open.position + offset,
             fault,
@@ -389,177 +366,8 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
     }
 }
 
-/// The fragments of a segment, in order. Reads heads and checks, not the content.
-#[derive(Debug)]
-pub struct Fragments<'a, R: ?Sized> {
-    segment: &'a SegmentReader<'a, R>,
-    offset: u64,
-    number: u32,
-    running: Option<u32>,
-    /// Met an error that was not skipped.
-    stopped: bool,
-}
-
-impl<R: ReadAt + ?Sized> Fragments<'_, R> {
-    /// Looks for the next readable fragment behind damage; `false`: there is none.
-    ///
-    /// `error` is what was met: a fragment whose check was good has been passed already; other
-    /// damage is passed by looking at each page, where the first fragment after a sync begins.
-    pub fn skip_damage(&mut self, error: ReadError) -> bool {
-        let offset = error.position.saturating_sub(self.segment.open.position);
-        if offset < self.offset {
-            self.stopped = false;
-            return true;
-        }
-        let limit = self.segment.limit();
-        let last = limit.min(self.offset + (FRAGMENT_LEN_MAX + PAGE) as u64);
-        let mut page = page_up(self.offset + 1);
-        while page < last {
-            match self.segment.item(page, None) {
-                Ok(Item::Fragment(fragment, _)) if fragment.number >= self.number => {
-                    (self.offset, self.number, self.running) = (page, fragment.number, None);
-                    self.stopped = false;
-                    return true;
-                }
-                _ => page += PAGE as u64,
-            }
-        }
-        false
-    }
-
-    /// CRC over all checks up to here; `None` behind damage.
-    pub(super) fn running(&self) -> Option<u32> {
-        self.running
-    }
-
-    fn next_item(&mut self) -> Result<Item, ReadError> {
-        let item = self.segment.item(self.offset, self.running)?;
-        let (length, check) = match &item {
-            Item::Fragment(fragment, check) => (fragment.full_length, check),
-            Item::Padding(check) => (u64::from(check.size), check),
-        };
-        let in_order = if self.running.is_some() {
-            check.number == self.number
-        } else {
-            check.number >= self.number
-        };
-        if !in_order {
-            return Err(self.segment.error(self.offset, ReadFault::Check));
-        }
-        self.offset += length;
-        self.number = check.number + u32::from(check.length > 0);
-        self.running = Some(check.running);
-        Ok(item)
-    }
-
-    fn at_end(&self) -> bool {
-        self.segment
-            .seal
-            .is_some_and(|seal| self.offset >= seal.length)
-    }
-}
-
-/// The last element may be an error, and is one of a segment that is not sealed: nothing follows
-/// unless [`Fragments::skip_damage`] finds more.
-impl<R: ReadAt + ?Sized> Iterator for Fragments<'_, R> {
-    type Item = Result<Fragment, ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.stopped && !self.at_end() {
-            match self.next_item() {
-                Ok(Item::Padding(_)) => {}
-                Ok(Item::Fragment(fragment, _)) => return Some(Ok(fragment)),
-                Err(error) => {
-                    self.stopped = true;
-                    return Some(Err(error));
-                }
-            }
-        }
-        None
-    }
-}
-
-/// The bytes of a blob's `mdat`, verified on the way: an error comes before the last byte of
-/// what it concerns has been handed out.
-#[derive(Debug)]
-pub struct Body<'a, R: ?Sized> {
-    fragments: Fragments<'a, R>,
-    end: u64,
-    part: Part,
-    /// Bytes of the check behind the part.
-    check: u64,
-}
-
-/// What is being read, and the CRC it must have at its end.
-#[derive(Debug)]
-struct Part {
-    offset: u64,
-    left: u64,
-    crc: u32,
-    expected: Option<(u32, ReadFault)>,
-}
-
-impl<R: ReadAt + ?Sized> Body<'_, R> {
-    /// Fills the front of `buf`; returns how much, 0 at the end.
-    pub fn read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
-        while self.part.left == 0 {
-            if self.check > 0 {
-                let offset = self.part.offset;
-                self.part = Part::plain(offset, core::mem::take(&mut self.check));
-            } else if self.fragments.offset >= self.end {
-                return Ok(0);
-            } else {
-                self.advance()?;
-            }
-        }
-        let segment = self.fragments.segment;
-        let piece = front(buf, self.part.left);
-        segment.read(self.part.offset, piece)?;
-        let part = &mut self.part;
-        part.crc = crc32c_append(part.crc, piece);
-        part.left -= piece.len() as u64;
-        if let Some((crc, fault)) = part.expected
-            && part.left == 0
-            && part.crc != crc
-        {
-            return Err(segment.error(part.offset, fault));
-        }
-        part.offset += piece.len() as u64;
-        Ok(piece.len())
-    }
-
-    /// Goes on to the next fragment, or to padding.
-    fn advance(&mut self) -> Result<(), ReadError> {
-        let offset = self.fragments.offset;
-        self.part = match self.fragments.next_item()? {
-            Item::Padding(check) => Part::plain(offset, u64::from(check.size)),
-            Item::Fragment(fragment, check) => {
-                self.check = u64::from(check.size);
-                Part {
-                    offset,
-                    left: u64::from(fragment.length),
-                    crc: self.fragments.segment.open.key.seed(),
-                    expected: Some((fragment.crc, ReadFault::Content)),
-                }
-            }
-        };
-        Ok(())
-    }
-}
-
-impl Part {
-    const fn plain(offset: u64, left: u64) -> Self {
-        Self {
-            offset,
-            left,
-            crc: 0,
-            expected: None,
-        }
-    }
-}
-
 /// The front of `buf`, at most `most` bytes.
-fn front(buf: &mut [u8], most: u64) -> &mut [u8] {
+pub(super) fn front(buf: &mut [u8], most: u64) -> &mut [u8] {
     let n = usize::try_from(most).unwrap_or(usize::MAX).min(buf.len());
     buf.split_at_mut(n).0
 }

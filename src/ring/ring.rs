@@ -1,182 +1,18 @@
 //! The writing side: segments and fragments onto flash, in the order that survives a power cut.
 
-use core::fmt;
-
 use crc32c::crc32c_append;
 use heapless::Vec;
 
 use super::cursors::{Boot, CLOCK_STEP_MILLIS, Cursors, Place};
-use super::flash::{Flash, FlashError, page_up};
-use super::reader::ReadError;
-use super::record::{
-    CHECK_LEN, Check, FRAGMENT_HEAD_MAX, FRAGMENT_LEN_MAX, Key, Names, OpenRecord, RECORDS_LEN,
-    SealRecord, Totals,
-};
+use super::error::RingError;
+use super::flash::{Flash, page_up};
+use super::record::{CHECK_LEN, Check, Key, Names, OpenRecord, RECORDS_LEN, SealRecord, Totals};
+use super::words::{Appended, Evicted, Rewound, RingView, Sealed};
+use super::write::{PIECES_MAX, fragment_length, padded, u32_of, write_wrapped, zeros};
 use crate::gap::{Cause, Gap, Gaps, Point};
-use crate::limits::{CHAIN_BLOCKS_MAX, INIT_SEGMENT_MAX, PAGE, SEGMENT_BYTES_MAX};
+use crate::limits::{INIT_SEGMENT_MAX, PAGE, SEGMENT_BYTES_MAX};
 use crate::segment::{FragmentInfo, SegmentEnd, SegmentStart};
 use crate::time::{ClockQuality, Ticks, UtcOffset};
-
-/// Most pieces of one fragment: a full chain, its `moof`, and a few to spare.
-pub const PIECES_MAX: usize = CHAIN_BLOCKS_MAX + 7;
-
-static ZEROS: [u8; 2 * PAGE] = [0; 2 * PAGE];
-
-/// Why the ring did not do what was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RingError {
-    /// The card failed. What was asked may be asked again.
-    Flash(FlashError),
-    /// A record does not read back.
-    Read(ReadError),
-    /// A sync failed: what was written since the last good one is in doubt, from log position
-    /// `from` to `to`. [`Ring::rewind_to_synced`], then write it again.
-    InDoubt {
-        /// First byte in doubt.
-        from: u64,
-        /// First byte behind.
-        to: u64,
-    },
-    /// The files are not made up to here yet: prepare up to byte `needed` of the run, then ask
-    /// again.
-    NotPrepared {
-        /// Bytes of the run.
-        needed: u64,
-    },
-    /// No segment is open, or one is open that must be sealed first.
-    WrongState,
-    /// The fragment is not one `moof` and one `mdat`, or too long, or in too many pieces.
-    Fragment,
-    /// The init segment is longer than [`INIT_SEGMENT_MAX`].
-    InitSegment,
-    /// The open segment would fill the ring or pass [`SEGMENT_BYTES_MAX`]: seal it.
-    SegmentFull,
-    /// The run's size is no multiple of 4 KiB, or too small.
-    Size(u64),
-    /// The ring on flash was made with another size.
-    OtherSize {
-        /// Bytes of the ring on flash.
-        found: u64,
-        /// Bytes asked for.
-        asked: u64,
-    },
-    /// That segment is not the one whose turn it is.
-    NotNext {
-        /// The one asked for.
-        sequence: u64,
-    },
-}
-
-impl fmt::Display for RingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flash(error) => error.fmt(f),
-            Self::Read(error) => error.fmt(f),
-            Self::InDoubt { from, to } => {
-                write!(f, "a failed sync left positions {from} to {to} in doubt")
-            }
-            Self::NotPrepared { needed } => {
-                write!(f, "the ring is not prepared up to byte {needed}")
-            }
-            Self::WrongState => f.write_str("no segment is open, or another one still is"),
-            Self::Fragment => f.write_str("not a fragment of one moof and one mdat"),
-            Self::InitSegment => f.write_str("the init segment is too long"),
-            Self::SegmentFull => f.write_str("the segment is full"),
-            Self::Size(size) => write!(f, "a ring cannot have {size} bytes"),
-            Self::OtherSize { found, asked } => {
-                write!(f, "the ring has {found} bytes, not {asked}")
-            }
-            Self::NotNext { sequence } => write!(f, "it is not the turn of segment {sequence}"),
-        }
-    }
-}
-
-impl core::error::Error for RingError {}
-
-impl From<FlashError> for RingError {
-    fn from(error: FlashError) -> Self {
-        Self::Flash(error)
-    }
-}
-
-impl From<ReadError> for RingError {
-    fn from(error: ReadError) -> Self {
-        Self::Read(error)
-    }
-}
-
-/// What `cvr` knows when it opens a ring.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RingSetup {
-    /// New segments are recorded as this.
-    pub names: Names,
-    /// UTC of this boot's tick 0, as believed now.
-    pub offset: UtcOffset,
-    /// What is known of that.
-    pub clock: ClockQuality,
-    /// Hash of the machine's boot identifier.
-    pub machine: u64,
-    /// Random: the identity of an empty ring.
-    pub identity: u32,
-    /// Random, new at each start: seeds the checks of this run.
-    pub nonce: u32,
-}
-
-/// A segment has lost its place. Told before the first byte of it is written over, so that a
-/// Put of it in flight can be cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Evicted {
-    /// Its sequence number; of one that could not be read, what the cursors say.
-    pub sequence: u64,
-    /// It was not in the cloud.
-    pub unsent: bool,
-    /// It is the frozen one.
-    pub in_flight: bool,
-}
-
-/// What an append did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// The fragment's number in its segment.
-    pub number: u32,
-    /// Bytes the segment takes so far, records included.
-    pub segment_bytes: u64,
-}
-
-/// A sealed segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sealed {
-    /// Where it lies.
-    pub place: Place,
-    /// Bytes from its first byte to the end of its last check.
-    pub length: u64,
-}
-
-/// What [`Ring::rewind_to_synced`] went back to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rewound {
-    /// The number of the first fragment to be appended again.
-    pub next_fragment: u32,
-}
-
-/// What anyone else may know of a ring: handed to the upload thread and the state.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RingView {
-    /// Positions, frozen segment, gaps, boots, counts.
-    pub cursors: Cursors,
-    /// The segment being written.
-    pub open: Option<Place>,
-    /// Log position behind the last byte written.
-    pub written: u64,
-    /// Bytes of the ring that may be written over without an eviction.
-    pub free: u64,
-    /// Bytes of the run that are made.
-    pub prepared: u64,
-    /// Bytes of sealed segments not sent.
-    pub unsent_bytes: u64,
-    /// A failed sync left bytes in doubt.
-    pub in_doubt: bool,
-}
 
 /// How far the open segment is written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -698,106 +534,14 @@ impl<F: Flash> Ring<F> {
     }
 }
 
-/// Bytes of the one `moof` and the one `mdat` that `pieces` hold.
-fn fragment_length(pieces: &[&[u8]]) -> Result<u32, RingError> {
-    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-    let moof = box_size(pieces, 0, b"moof").ok_or(RingError::Fragment)?;
-    let mdat = box_size(pieces, moof, b"mdat").ok_or(RingError::Fragment)?;
-    let fits = moof <= FRAGMENT_HEAD_MAX - 8
-        && length <= FRAGMENT_LEN_MAX
-        && pieces.len() <= PIECES_MAX
-        && moof.checked_add(mdat) == Some(length);
-    u32::try_from(length)
-        .ok()
-        .filter(|_| fits)
-        .ok_or(RingError::Fragment)
-}
-
-/// Size of the box of type `kind` at `at` (ISO/IEC 14496-12 section 4.2).
-fn box_size(pieces: &[&[u8]], at: usize, kind: &[u8; 4]) -> Option<usize> {
-    let mut header = [0; 8];
-    let mut bytes = Skip { pieces, at };
-    for to in &mut header {
-        *to = bytes.next()?;
-    }
-    let [a, b, c, d, found @ ..] = header;
-    let size = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
-    (&found == kind && size >= 8).then_some(size)
-}
-
-/// The bytes of `pieces` from `at` on.
-struct Skip<'a> {
-    pieces: &'a [&'a [u8]],
-    at: usize,
-}
-
-impl Iterator for Skip<'_> {
-    type Item = u8;
-
-    fn next(&mut self) -> Option<u8> {
-        while let [first, rest @ ..] = self.pieces {
-            if let Some(byte) = first.get(self.at) {
-                self.at += 1;
-                return Some(*byte);
-            }
-            self.at -= first.len();
-            self.pieces = rest;
-        }
-        None
-    }
-}
-
-/// Writes `pieces` at log position `position`, in two parts where they pass the end of the run.
-fn write_wrapped<F: Flash>(
-    flash: &mut F,
-    position: u64,
-    pieces: &[&[u8]],
-) -> Result<(), FlashError> {
-    let at = position % flash.size();
-    let mut before_end = usize::try_from(flash.size() - at).unwrap_or(usize::MAX);
-    let total: usize = pieces.iter().map(|piece| piece.len()).sum();
-    if total <= before_end {
-        return flash.write(at, pieces);
-    }
-    let mut first: Vec<&[u8], { PIECES_MAX + 2 }> = Vec::new();
-    let mut second = first.clone();
-    for piece in pieces {
-        let (front, back) = piece.split_at(before_end.min(piece.len()));
-        before_end -= front.len();
-        for (part, list) in [(front, &mut first), (back, &mut second)] {
-            if !part.is_empty() {
-                list.push(part).expect("no more than there were");
-            }
-        }
-    }
-    flash.write(at, &first)?;
-    flash.write(0, &second)
-}
-
-/// Where a check that ends at `end`, and padding behind it, end at the latest.
-const fn padded(end: u64) -> u64 {
-    page_up(end + CHECK_LEN as u64)
-}
-
-fn zeros(n: u64) -> &'static [u8] {
-    usize::try_from(n)
-        .ok()
-        .and_then(|n| ZEROS.get(..n))
-        .expect("padding is shorter than two pages")
-}
-
-fn u32_of(n: u64) -> u32 {
-    u32::try_from(n).expect("a segment is shorter than 4 GiB")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::SegmentReader;
     use crate::ring::mem_flash::{Loss, SharedMemFlash};
     use crate::ring::testing::{
         append, end, fragment, info, new_flash, open, record, setup, start,
     };
+    use crate::ring::{RingSetup, SegmentReader};
 
     type Memory = Ring<SharedMemFlash>;
 

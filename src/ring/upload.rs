@@ -2,11 +2,13 @@
 //! timeline it tells. Called by the flash thread on the upload thread's behalf.
 
 use super::cursors::{Frozen, ToldGap};
+use super::error::RingError;
 use super::eviction::{end_point, point_in, with};
 use super::find::next_of;
 use super::flash::Flash;
 use super::reader::{Run, SegmentReader};
-use super::ring::{Evicted, Ring, RingError};
+use super::ring::Ring;
+use super::words::Evicted;
 use crate::gap::{Cause, Gap};
 
 impl<F: Flash> Ring<F> {
