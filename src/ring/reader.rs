@@ -218,9 +218,14 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
     /// The first run of good fragments, or the first behind run `from`; `None`: there is no more.
     /// Reads and verifies the whole run through `buf`.
     ///
-    /// A run begins with the segment's first fragment or with a sync sample, so that it plays.
+    /// There is none without the init segment, which `buf` must hold. A run begins with the segment's first fragment or with a sync sample, so that it plays.
     /// Of a segment that is not sealed it ends where nothing more can be read.
     pub fn next_run(&self, from: Option<&Run>, buf: &mut [u8]) -> Result<Option<Run>, ReadError> {
+        match self.init(buf) {
+            Ok(_) => {}
+            Err(error) if error.fault == ReadFault::Buffer => return Err(error),
+            Err(_) => return self.read(0, &mut [0; 8]).map(|()| None),
+        }
         let mut fragments = match from {
             None => Fragments::new(self),
             Some(run) => Fragments::behind(self, run),
