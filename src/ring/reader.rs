@@ -376,3 +376,131 @@ pub(super) fn front(buf: &mut [u8], most: u64) -> &mut [u8] {
     let n = usize::try_from(most).unwrap_or(usize::MAX).min(buf.len());
     buf.split_at_mut(n).0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::flash::Operation;
+    use crate::ring::mem_flash::SharedMemFlash;
+    use crate::ring::testing::{append, fragment, info, new_flash, open, record, start};
+
+    /// A card of which nothing can be read from `from` to `to`.
+    struct Unreadable<'a>(&'a SharedMemFlash, u64, u64);
+
+    impl ReadAt for Unreadable<'_> {
+        fn size(&self) -> u64 {
+            self.0.size()
+        }
+
+        fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<(), FlashError> {
+            if at < self.2 && at + buf.len() as u64 > self.1 {
+                let operation = Operation::Read;
+                return Err(FlashError {
+                    operation,
+                    at,
+                    code: 5,
+                });
+            }
+            self.0.read_at(at, buf)
+        }
+    }
+
+    #[test]
+    fn heads_are_read_in_order() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        let place = record(&mut ring, 0, 3);
+        let (segment, seal) = SegmentReader::open_sealed(&flash, place.position).unwrap();
+        let mut buf = [0; 1000];
+        for (found, t) in segment.fragments().zip(0..) {
+            let found = found.unwrap();
+            assert_eq!((u64::from(found.number), found.info), (t, info(t)));
+            assert_eq!(segment.head(&found, &mut buf), Ok(308));
+            assert_eq!(buf[..308], fragment(t, 3000)[..308]);
+            let small = segment.head(&found, &mut [0; 307]).unwrap_err();
+            assert_eq!(small.fault, ReadFault::Buffer);
+        }
+        assert_eq!(segment.fragments().count(), 3);
+        assert_eq!(segment.whole().unwrap().end_offset, seal.length);
+        assert_eq!(segment.next_position(), Some(ring.view().written));
+        let small = segment.init(&mut [0; 699]).unwrap_err();
+        assert_eq!(small.fault, ReadFault::Buffer);
+        let nothing = SegmentReader::open(&flash, 4096).unwrap_err();
+        let (position, fault) = (4096, ReadFault::Record);
+        assert_eq!(nothing, ReadError { position, fault });
+    }
+
+    #[test]
+    fn an_open_segment_is_read_up_to_its_end() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        append(&mut ring, 0).unwrap();
+        append(&mut ring, 1).unwrap();
+        let not_sealed = SegmentReader::open_sealed(&flash, 0).unwrap_err();
+        assert_eq!(not_sealed.fault, ReadFault::NotSealed);
+        let segment = SegmentReader::open(&flash, 0).unwrap();
+        assert_eq!(segment.whole(), None);
+        let good: Vec<bool> = segment.fragments().map(|found| found.is_ok()).collect();
+        assert_eq!(good, [true, true, false]);
+        let run = segment.next_run(None, &mut [0; 1000]).unwrap().unwrap();
+        assert_eq!((run.totals.fragments, run.end), (2, info(1).end));
+        assert_eq!(segment.next_run(Some(&run), &mut [0; 1000]), Ok(None));
+    }
+
+    #[test]
+    fn a_body_ends_with_an_error_where_its_bytes_are_wrong() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        record(&mut ring, 0, 3);
+        let (segment, _) = SegmentReader::open_sealed(&flash, 0).unwrap();
+        let run = segment.whole().unwrap();
+        let second = segment.fragments().flatten().nth(1).unwrap();
+        let third = second.offset + second.full_length;
+        let check = second.offset + u64::from(second.length);
+        for (at, before, fault) in [
+            (RECORDS_LEN + 5, RECORDS_LEN, ReadFault::Init),
+            (second.offset + 2000, second.offset, ReadFault::Content),
+            (check + 30, second.offset, ReadFault::Check),
+            (third + 4, third, ReadFault::Box),
+        ] {
+            flash.card().spoil(at, 1);
+            let mut body = segment.body(&run);
+            let (mut length, mut buf) = (0, [0; 64]);
+            let error = loop {
+                match body.read(&mut buf) {
+                    Ok(n) => length += n as u64,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.fault, fault);
+            let most = before - RECORDS_LEN + u64::from(second.length);
+            assert!(length >= before - RECORDS_LEN && length < most);
+            flash.card().spoil(at, 1);
+        }
+    }
+
+    #[test]
+    fn a_bad_sector_is_damage_a_card_that_is_out_is_not() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        record(&mut ring, 0, 3);
+        let (segment, seal) = SegmentReader::open_sealed(&flash, 0).unwrap();
+        let second = segment.fragments().flatten().nth(1).unwrap();
+        let mut buf = [0; 1000];
+        let bad = Unreadable(&flash, second.offset, second.offset + 512);
+        let segment = SegmentReader::open(&bad, 0).unwrap();
+        let first = segment.next_run(None, &mut buf).unwrap().unwrap();
+        let rest = segment.next_run(Some(&first), &mut buf).unwrap().unwrap();
+        assert_eq!((first.totals.fragments, rest.totals.fragments), (1, 1));
+        assert_eq!((rest.first_fragment, rest.end), (2, seal.end));
+        let out = Unreadable(&flash, 0, u64::MAX);
+        let segment = SegmentReader {
+            flash: &out,
+            open: segment.open,
+            seal: segment.seal,
+        };
+        let error = segment.next_run(None, &mut buf).unwrap_err();
+        assert!(matches!(error.fault, ReadFault::Flash(_)));
+    }
+}

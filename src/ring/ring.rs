@@ -280,8 +280,12 @@ impl<F: Flash> Ring<F> {
         if self.cursors.open_gap == gap {
             return Ok(());
         }
-        self.cursors.open_gap = gap;
-        self.write_cursors()
+        let before = core::mem::replace(&mut self.cursors.open_gap, gap);
+        let written = self.write_cursors();
+        if written.is_err() {
+            self.cursors.open_gap = before;
+        }
+        written
     }
 
     /// UTC of this boot's tick 0, as known now. Written at once if its quality changes or it is

@@ -1,5 +1,9 @@
 //! The sending side of the cursors: which segment is next, under which name, and what of the
 //! timeline it tells. Called by the flash thread on the upload thread's behalf.
+//!
+//! If the card fails, [`Ring::freeze`] and [`Ring::mark_attempted`], which must be durable before
+//! anything is sent, take back what they did. What the others did holds, and goes to flash with
+//! the next write of the cursors.
 
 use super::cursors::{Frozen, ToldGap};
 use super::error::RingError;
@@ -62,30 +66,30 @@ impl<F: Flash> Ring<F> {
             may_have_arrived: false,
         };
         cursors.telling = telling;
-        cursors.anchor = Some((end, frozen.end));
+        let anchor = cursors.anchor.replace((end, frozen.end));
         cursors.frozen = Some(frozen.clone());
-        self.write_cursors()?;
+        if let Err(error) = self.write_cursors() {
+            self.unfreeze();
+            self.cursors.anchor = anchor;
+            return Err(error);
+        }
         Ok(frozen)
     }
 
     /// Notes durably that an attempt may deliver, or has delivered, its last byte.
     pub fn mark_attempted(&mut self, sequence: u64) -> Result<(), RingError> {
-        let entry = self
-            .cursors
-            .set_aside
-            .iter_mut()
-            .find(|entry| entry.place.sequence == sequence);
-        let flag = match (entry, &mut self.cursors.frozen) {
-            (Some(entry), _) => &mut entry.may_have_arrived,
-            (None, Some(frozen)) if frozen.place.sequence == sequence => {
-                &mut frozen.may_have_arrived
-            }
-            _ => return Err(RingError::NotNext { sequence }),
-        };
+        let not_next = RingError::NotNext { sequence };
+        let flag = self.attempted(sequence).ok_or(not_next)?;
         if core::mem::replace(flag, true) {
             return Ok(());
         }
-        self.write_cursors()
+        let written = self.write_cursors();
+        if written.is_err()
+            && let Some(flag) = self.attempted(sequence)
+        {
+            *flag = false;
+        }
+        written
     }
 
     /// The frozen run of a damaged segment is in the cloud; more of the segment follows.
@@ -166,6 +170,21 @@ impl<F: Flash> Ring<F> {
             self.evict_oldest(on_evict)?;
         }
         self.write_cursors()
+    }
+
+    /// The flag of the segment in flight, or of one that was set aside.
+    fn attempted(&mut self, sequence: u64) -> Option<&mut bool> {
+        let cursors = &mut self.cursors;
+        let set_aside = cursors
+            .set_aside
+            .iter_mut()
+            .find(|entry| entry.place.sequence == sequence)
+            .map(|entry| &mut entry.may_have_arrived);
+        set_aside.or(cursors
+            .frozen
+            .as_mut()
+            .filter(|frozen| frozen.place.sequence == sequence)
+            .map(|frozen| &mut frozen.may_have_arrived))
     }
 
     fn must_be_next(&self, sequence: u64) -> Result<(), RingError> {
@@ -259,6 +278,37 @@ mod tests {
         // A step of an hour is not hidden by the next name, a drift is.
         let next = send(&mut ring);
         assert_eq!(next.start.0 - frozen.end.0, 3_600_000);
+    }
+
+    #[test]
+    fn what_must_be_durable_first_is_taken_back_if_the_card_fails() {
+        let (mut ring, _) = recorded(2);
+        send(&mut ring);
+        let (sequence, run) = next_whole(&ring);
+        let fail = |ring: &Memory| {
+            let mut card = ring.flash().card();
+            let next = card.operations();
+            card.fail_at(next);
+        };
+        let before = ring.view().cursors;
+        fail(&ring);
+        assert!(ring.freeze(sequence, &run).is_err());
+        let after = ring.view().cursors;
+        assert_eq!((after.frozen, after.anchor), (None, before.anchor));
+        ring.freeze(sequence, &run).unwrap();
+        for frozen in [true, false] {
+            fail(&ring);
+            assert!(ring.mark_attempted(sequence).is_err());
+            ring.mark_attempted(sequence).unwrap();
+            let cursors = after_power_cut(&ring).view().cursors;
+            if frozen {
+                assert!(cursors.frozen.unwrap().may_have_arrived);
+                ring.cursors.frozen.as_mut().unwrap().may_have_arrived = false;
+                ring.set_aside(sequence).unwrap();
+            } else {
+                assert!(cursors.set_aside[0].may_have_arrived);
+            }
+        }
     }
 
     #[test]
@@ -384,7 +434,7 @@ mod tests {
         for bad in [2, 5] {
             ring.flash().card().spoil(offsets[bad] + 500, 1);
         }
-        let mut buf = [0; 600];
+        let mut buf = [0; 800];
         let (mut sent, mut last) = (Vec::new(), None);
         loop {
             let (segment, _) = SegmentReader::open_sealed(ring.flash(), 0).unwrap();
