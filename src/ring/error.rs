@@ -13,7 +13,7 @@ pub enum RingError {
     /// A record does not read back.
     Read(ReadError),
     /// A sync failed: what was written since the last good one is in doubt, from log position
-    /// `from` to `to`. [`Ring::rewind_to_synced`], then write it again.
+    /// `from` to `to`. [`Ring::rewind_to_synced`](super::Ring::rewind_to_synced), then write it again.
     InDoubt {
         /// First byte in doubt.
         from: u64,
@@ -30,9 +30,9 @@ pub enum RingError {
     WrongState,
     /// The fragment is not one `moof` and one `mdat`, or too long, or in too many pieces.
     Fragment,
-    /// The init segment is longer than [`INIT_SEGMENT_MAX`].
+    /// The init segment is longer than [`INIT_SEGMENT_MAX`](crate::limits::INIT_SEGMENT_MAX).
     InitSegment,
-    /// The open segment would fill the ring or pass [`SEGMENT_BYTES_MAX`]: seal it.
+    /// The open segment would fill the ring or pass [`SEGMENT_BYTES_MAX`](crate::limits::SEGMENT_BYTES_MAX): seal it.
     SegmentFull,
     /// The run's size is no multiple of 4 KiB, or too small.
     Size(u64),

@@ -34,6 +34,8 @@ mod recovery;
     reason = "the type gives the folder its name"
 )]
 mod ring;
+mod scan;
+mod seal;
 #[cfg(test)]
 mod testing;
 mod upload;

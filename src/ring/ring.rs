@@ -6,43 +6,43 @@ use heapless::Vec;
 use super::cursors::{Boot, CLOCK_STEP_MILLIS, Cursors, Place};
 use super::error::RingError;
 use super::flash::{Flash, page_up};
-use super::record::{CHECK_LEN, Check, Key, Names, OpenRecord, RECORDS_LEN, SealRecord, Totals};
-use super::words::{Appended, Evicted, Rewound, RingView, Sealed};
+use super::record::{CHECK_LEN, Check, Key, Names, OpenRecord, RECORDS_LEN, Totals};
+use super::words::{Appended, Evicted, Rewound, RingView};
 use super::write::{PIECES_MAX, fragment_length, padded, u32_of, write_wrapped, zeros};
 use crate::gap::{Cause, Gap, Gaps, Point};
 use crate::limits::{INIT_SEGMENT_MAX, PAGE, SEGMENT_BYTES_MAX};
-use crate::segment::{FragmentInfo, SegmentEnd, SegmentStart};
+use crate::segment::{FragmentInfo, SegmentStart};
 use crate::time::{ClockQuality, Ticks, UtcOffset};
 
 /// How far the open segment is written.
 #[derive(Clone, Copy, Debug, Default)]
-struct Written {
+pub(super) struct Written {
     /// Log position behind the last byte.
-    end: u64,
+    pub(super) end: u64,
     /// Presentation time of the last video's end.
-    end_ticks: Ticks,
-    totals: Totals,
+    pub(super) end_ticks: Ticks,
+    pub(super) totals: Totals,
     /// CRC over all checks.
-    running: u32,
+    pub(super) running: u32,
 }
 
 /// The segment being written.
 #[derive(Debug)]
 pub(super) struct OpenSegment {
     pub(super) position: u64,
-    key: Key,
-    start: Ticks,
-    now: Written,
+    pub(super) key: Key,
+    pub(super) start: Ticks,
+    pub(super) now: Written,
     /// As `now`, at the last sync that succeeded. `end` is `position` before the first one.
-    synced: Written,
+    pub(super) synced: Written,
     /// Bytes of open record and init segment in [`Ring::head`].
-    head: usize,
+    pub(super) head: usize,
     /// A sync failed since `synced`.
-    in_doubt: bool,
+    pub(super) in_doubt: bool,
     /// Its seal record may be on flash: nothing can be appended any more.
-    ending: bool,
+    pub(super) ending: bool,
     /// The gaps it carries, should it be withdrawn.
-    gaps: Gaps,
+    pub(super) gaps: Gaps,
 }
 
 /// One camera's ring. Owned by the flash thread.
@@ -224,56 +224,6 @@ impl<F: Flash> Ring<F> {
         })
     }
 
-    /// Ends the segment: what is left to sync, then the seal record, then the cursors.
-    ///
-    /// `None`: it held no fragment and is withdrawn. If this fails it may be called again, while
-    /// [`Ring::open_place`] still names the segment; otherwise it is sealed, and only the cursors
-    /// lag behind, which the next start would mend.
-    pub fn seal(&mut self, end: &SegmentEnd) -> Result<Option<Sealed>, RingError> {
-        let (now, position) = self.writable()?;
-        if now.totals.fragments == 0 {
-            return self.withdraw().map(|()| None);
-        }
-        let open = self.open.as_ref().ok_or(RingError::WrongState)?;
-        if open.synced.end < now.end {
-            self.sync_open()?;
-        }
-        let open = self.open.as_mut().ok_or(RingError::WrongState)?;
-        open.ending = true;
-        let record = SealRecord {
-            key: open.key,
-            length: now.end - position,
-            end: end.end.max(open.start),
-            totals: now.totals,
-            checks: now.running,
-            cut: false,
-            damaged: false,
-        };
-        self.write_seal(position, &record)?;
-        self.open = None;
-        let end = self.point(record.end);
-        self.count_sealed(position, &record, end);
-        self.write_cursors()?;
-        Ok(Some(Sealed {
-            place: Place {
-                position,
-                sequence: record.key.sequence,
-            },
-            length: record.length,
-        }))
-    }
-
-    /// Notes a clean stop. The open segment, if any, is to be sealed before.
-    pub fn close(&mut self) -> Result<(), RingError> {
-        if self.open.is_some() {
-            return Err(RingError::WrongState);
-        }
-        self.cursors.clean = true;
-        let written = self.write_cursors();
-        self.cursors.clean = false;
-        written
-    }
-
     /// Video is missing from `start` on because of `cause`, until the next segment begins.
     pub fn open_gap(&mut self, start: Ticks, cause: Cause) -> Result<(), RingError> {
         let gap = Some((self.point(start), cause));
@@ -350,45 +300,6 @@ impl<F: Flash> Ring<F> {
         self.flash
     }
 
-    /// Counts the segment just sealed at `position` and moves the end of the log behind it.
-    pub(super) fn count_sealed(&mut self, position: u64, seal: &SealRecord, end: Point) {
-        let cursors = &mut self.cursors;
-        cursors.write = Place {
-            position: position + page_up(seal.length),
-            sequence: seal.key.sequence + 1,
-        };
-        cursors.newest = Some(position);
-        cursors.unsent_segments += 1;
-        cursors.counters.sealed += 1;
-        cursors.accounted = Some(end);
-        cursors.pending.clear();
-        cursors.open_gap = cursors.open_gap.filter(|(start, _)| *start >= end);
-        let here = Place {
-            position,
-            sequence: seal.key.sequence,
-        };
-        for cursor in [&mut cursors.oldest, &mut cursors.upload] {
-            if cursor.position == position {
-                *cursor = here;
-            }
-        }
-    }
-
-    /// Writes and syncs the seal record of the segment at `position`.
-    pub(super) fn write_seal(
-        &mut self,
-        position: u64,
-        record: &SealRecord,
-    ) -> Result<(), RingError> {
-        record.encode(&mut self.page);
-        write_wrapped(
-            &mut self.flash,
-            position + PAGE as u64,
-            &[self.page.as_slice()],
-        )?;
-        Ok(self.flash.sync()?)
-    }
-
     /// Writes and syncs the cursors' next generation over the older copy.
     pub(super) fn write_cursors(&mut self) -> Result<(), RingError> {
         self.cursors.generation += 1;
@@ -454,7 +365,7 @@ impl<F: Flash> Ring<F> {
     }
 
     /// The open segment's state, if fragments can be written to it.
-    fn writable(&self) -> Result<(Written, u64), RingError> {
+    pub(super) fn writable(&self) -> Result<(Written, u64), RingError> {
         let open = self.open.as_ref().ok_or(RingError::WrongState)?;
         if open.in_doubt {
             return Err(RingError::InDoubt {
@@ -487,7 +398,7 @@ impl<F: Flash> Ring<F> {
         Ok(())
     }
 
-    fn sync_open(&mut self) -> Result<(), RingError> {
+    pub(super) fn sync_open(&mut self) -> Result<(), RingError> {
         let synced = self.flash.sync();
         let open = self.open.as_mut().ok_or(RingError::WrongState)?;
         match synced {
@@ -507,34 +418,6 @@ impl<F: Flash> Ring<F> {
         write_wrapped(&mut self.flash, position, &[record])?;
         write_wrapped(&mut self.flash, position + RECORDS_LEN, &[init])?;
         Ok(())
-    }
-
-    /// Takes back a segment without fragments; its sequence number is not given again.
-    fn withdraw(&mut self) -> Result<(), RingError> {
-        if let Some(open) = self.open.take() {
-            self.cursors.pending = open.gaps;
-            self.skip_sequence();
-            self.cursors.accounted = self.cursors.accounted.map(|_| self.point(open.start));
-        }
-        self.write_cursors()
-    }
-
-    /// The next sequence number will not be given.
-    pub(super) fn skip_sequence(&mut self) {
-        let mut end = self.cursors.write;
-        end.sequence += 1;
-        self.move_end(end);
-    }
-
-    /// Moves the end of the log, and with it the cursors that are there: nothing lies between.
-    pub(super) fn move_end(&mut self, end: Place) {
-        let cursors = &mut self.cursors;
-        for cursor in [&mut cursors.oldest, &mut cursors.upload] {
-            if cursor.position == cursors.write.position {
-                *cursor = end;
-            }
-        }
-        cursors.write = end;
     }
 }
 

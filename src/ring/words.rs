@@ -51,7 +51,7 @@ pub struct Sealed {
     pub length: u64,
 }
 
-/// What [`Ring::rewind_to_synced`] went back to.
+/// What [`Ring::rewind_to_synced`](super::Ring::rewind_to_synced) went back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rewound {
     /// The number of the first fragment to be appended again.
