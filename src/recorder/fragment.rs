@@ -78,6 +78,25 @@ pub(super) struct Builder {
     lost: Ticks,
 }
 
+/// What of a fragment stays where it is when it is split. Only the next sample tells how long the
+/// last one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Everything: the segment ends here.
+    All,
+    /// All but the last audio sample, where no other follows it yet.
+    AllVideo,
+    /// All but the last sample of each track.
+    Ended,
+}
+
+impl Keep {
+    fn held_video(self, run: &Run) -> Option<Sample> {
+        let held = run.samples.last().copied();
+        held.filter(|_| self == Self::Ended && run.samples.len() > 1)
+    }
+}
+
 /// Samples of one track, and the decoding times of the first and the last.
 #[derive(Debug, Default)]
 struct Run {
@@ -230,34 +249,73 @@ impl Builder {
         self.video.end_last(dts);
     }
 
+    /// The next audio sample begins at `at`, in the next segment: so long was the last, if it is
+    /// the one before.
+    pub(super) fn end_last_audio(&mut self, at: Ticks) {
+        let last = self
+            .audio
+            .samples
+            .last()
+            .map(|last| u64::from(last.duration));
+        let distance = at.since(self.audio.last).0;
+        if last.is_some_and(|last| (1..last * 3 / 2).contains(&distance)) {
+            self.audio.end_last(at);
+        }
+    }
+
+    /// It has a sample that another one of its track follows.
+    pub(super) fn can_be_finished(&self) -> bool {
+        self.video.samples.len() > 1
+            || self.video.samples.is_empty() && self.audio.samples.len() > 1
+    }
+
     /// Moves the access unit in progress, and the audio from `at` on, to a fragment of its own.
     ///
     /// `Full`: the pool has no room for that, and nothing has changed.
-    pub(super) fn split(&mut self, now: Instant, pool: &mut Pool, at: Ticks) -> Result<Self, Full> {
+    pub(super) fn split(
+        &mut self,
+        now: Instant,
+        pool: &mut Pool,
+        at: Ticks,
+        keep: Keep,
+    ) -> Result<Self, Full> {
         let Some(fragment) = &mut self.fragment else {
             return Ok(Self::default());
         };
         let mut next = pool.take_fragment().ok_or(Full)?;
-        match fragment.video.split_off(pool, self.video_bytes) {
+        let held = keep.held_video(&self.video);
+        let video_bytes = self.video_bytes - held.map_or(0, |sample| sample.size as usize);
+        match fragment.video.split_off(pool, video_bytes) {
             Ok(tail) => next.video = tail,
             Err(full) => {
                 pool.give_fragment(next);
                 return Err(full);
             }
         }
-        let (stay, bytes) = self.audio.before(at);
+        let (stay, bytes) = self.audio.before(at, keep != Keep::All);
         let mut later = Run::default();
         // Without a block for its audio the frames stay behind: heard, if a moment early.
         if let Ok(audio) = fragment.audio.split_off(pool, bytes) {
             next.audio = audio;
             later = self.audio.split_off(stay);
         }
-        Ok(Self {
+        let mut next = Self {
             fragment: Some(next),
             audio: later,
             opened: now,
             ..Self::default()
-        })
+        };
+        if held.is_some() {
+            next.video = self.video.split_off(self.video.samples.len() - 1);
+            next.video_bytes = self.video_bytes - video_bytes;
+            next.shown = next.video.shown();
+            self.shown = self
+                .shown
+                .zip(next.shown)
+                .map(|((start, _), (end, _))| (start, end));
+            self.video_bytes = video_bytes;
+        }
+        Ok(next)
     }
 
     /// Writes the head. `None`: there was no sample, and nothing to send.
@@ -357,8 +415,20 @@ impl Run {
         }
     }
 
-    /// How many samples begin before `at`, and their bytes.
-    fn before(&self, at: Ticks) -> (usize, usize) {
+    /// Presentation time of its only sample, and the end of it.
+    fn shown(&self) -> Option<(Ticks, Ticks)> {
+        let sample = self.samples.first()?;
+        let pts = Ticks(
+            self.first
+                .0
+                .saturating_add_signed(sample.composition_offset.into()),
+        );
+        Some((pts, pts + Ticks(sample.duration.into())))
+    }
+
+    /// How many samples begin before `at`, and their bytes; with `followed`, only those that
+    /// another follows.
+    fn before(&self, at: Ticks, followed: bool) -> (usize, usize) {
         let (mut time, mut count, mut bytes) = (self.first, 0, 0);
         for sample in self.samples.iter().take_while(|sample| {
             let before = time < at;
@@ -368,7 +438,14 @@ impl Run {
             count += 1;
             bytes += sample.size as usize;
         }
-        (count, bytes)
+        match self
+            .samples
+            .last()
+            .filter(|_| followed && count == self.samples.len())
+        {
+            Some(last) => (count - 1, bytes - last.size as usize),
+            None => (count, bytes),
+        }
     }
 
     /// Cuts behind the first `stay` samples.

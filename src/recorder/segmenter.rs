@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use super::fragment::{Builder, Fragment, Start, VideoSample};
+use super::fragment::{Builder, Fragment, Keep, Start, VideoSample};
 use super::pool::{ChainTail, Pool};
 use crate::gap::{Cause, Hole};
 use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_SAMPLES_MAX};
@@ -233,6 +233,7 @@ impl Segmenter {
                 closing.segment.audio_samples += 1;
                 return closing.fragment.push_audio(now, pool, at, length, data);
             }
+            closing.fragment.end_last_audio(at);
             self.finish_closing(pool);
         }
         if self.video.is_none() {
@@ -277,7 +278,10 @@ impl Segmenter {
             .is_some_and(|deadline| deadline <= now)
         {
             // The access unit in progress, and audio ahead of the video, go on in the next.
-            if let Ok(next) = self.current.split(now, pool, self.audio_bound()) {
+            if let Ok(next) = self
+                .current
+                .split(now, pool, self.audio_bound(), Keep::Ended)
+            {
                 self.finish_fragment(pool, next);
             }
         }
@@ -338,7 +342,7 @@ impl Segmenter {
         let long = self.current.length_to(TrackKind::Video, sample.dts)
             >= Ticks::from_duration(self.cutting.fragment_length);
         if self.current.has_video() && (sample.sync || long || !self.current.has_room()) {
-            let next = self.current.split(now, pool, sample.pts)?;
+            let next = self.current.split(now, pool, sample.pts, Keep::AllVideo)?;
             self.finish_fragment(pool, next);
         }
         Ok(())
@@ -353,7 +357,7 @@ impl Segmenter {
     ) -> Result<(), Full> {
         self.finish_closing(pool);
         let start = self.start(pool, sample.pts, !sample.sync)?;
-        let next = match self.current.split(now, pool, sample.pts) {
+        let next = match self.current.split(now, pool, sample.pts, Keep::All) {
             Ok(next) => next,
             Err(full) => {
                 pool.give(start.init);
@@ -389,7 +393,7 @@ impl Segmenter {
     ) -> Result<(), Full> {
         let missing = sample.pts.since(self.end);
         if missing > self.gop || !self.holes.is_empty() {
-            let next = self.current.split(now, pool, sample.pts)?;
+            let next = self.current.split(now, pool, sample.pts, Keep::All)?;
             self.finish_closing(pool);
             if let Some(segment) = self.segment.take() {
                 self.end_segment(pool, segment, self.end);
@@ -495,7 +499,7 @@ impl Segmenter {
         } else if self.current.length_to(TrackKind::Audio, at)
             >= Ticks::from_duration(self.cutting.fragment_length)
         {
-            let next = self.current.split(now, pool, at)?;
+            let next = self.current.split(now, pool, at, Keep::AllVideo)?;
             self.finish_fragment(pool, next);
         }
         Ok(())
@@ -550,7 +554,7 @@ impl Segmenter {
     }
 
     fn fragment_deadline(&self) -> Option<Instant> {
-        let open = self.segment.is_some() && !self.current.is_empty();
+        let open = self.segment.is_some() && self.current.can_be_finished();
         open.then(|| self.current.opened() + self.cutting.fragment_length + STALL)
     }
 
@@ -1040,7 +1044,8 @@ mod tests {
         let due = bench.segmenter.poll_timeout().unwrap();
         bench.segmenter.handle_timeout(due, &mut bench.pool);
         bench.drain();
-        assert_eq!((bench.segments[0].video, bench.segments[0].end), (2, None));
+        // Only the next picture would tell how long the second one is.
+        assert_eq!((bench.segments[0].video, bench.segments[0].end), (1, None));
         assert_eq!(bench.segmenter.poll_timeout(), None);
     }
 }

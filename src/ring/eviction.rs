@@ -3,10 +3,12 @@
 //! As late as possible: only when the next write would reach the oldest segment.
 
 use super::cursors::Place;
+use super::error::RingError;
 use super::find::{Next, next_of};
 use super::flash::Flash;
 use super::record::{OpenRecord, SealRecord};
-use super::ring::{Evicted, Ring, RingError};
+use super::ring::Ring;
+use super::words::Evicted;
 use crate::gap::{Cause, Gap, Gaps, Point};
 use crate::time::{Ticks, UtcMillis};
 
@@ -44,18 +46,21 @@ impl<F: Flash> Ring<F> {
     ) -> Result<(), RingError> {
         let here = self.cursors.oldest;
         let next = next_of(&self.flash, &self.cursors, here)?;
+        let upload = self.cursors.upload;
+        if upload.position > here.position && upload.position < next.place.position {
+            // The next to send cannot be read any more, else it would be next here, too.
+            let after = next_of(&self.flash, &self.cursors, upload)?;
+            self.tell_evicted(upload, true, on_evict);
+            self.lose_next_to_send(&after, Cause::CacheCorrupt);
+            self.cursors.counters.evicted_unsent += 1;
+        }
         let refused = self
             .cursors
             .set_aside
             .iter()
             .position(|entry| entry.place == here);
-        let unsent = here.position >= self.cursors.upload.position;
-        let frozen = self.cursors.frozen.as_ref();
-        on_evict(Evicted {
-            sequence: here.sequence,
-            unsent: unsent || refused.is_some(),
-            in_flight: frozen.is_some_and(|frozen| frozen.place == here),
-        });
+        let unsent = here.position >= upload.position;
+        self.tell_evicted(here, unsent || refused.is_some(), on_evict);
         if let Some(at) = refused {
             self.cursors.set_aside.remove(at);
             if let Some((open, seal)) = &next.records {
@@ -80,6 +85,15 @@ impl<F: Flash> Ring<F> {
         Ok(())
     }
 
+    fn tell_evicted(&self, place: Place, unsent: bool, on_evict: &mut dyn FnMut(Evicted)) {
+        let frozen = self.cursors.frozen.as_ref();
+        on_evict(Evicted {
+            sequence: place.sequence,
+            unsent,
+            in_flight: frozen.is_some_and(|frozen| frozen.place == place),
+        });
+    }
+
     /// Moves the upload cursor past a segment, all or the rest of which will not be sent: its
     /// time and the gaps it carried are untold from now on.
     pub(super) fn lose_next_to_send(&mut self, next: &Next, cause: Cause) {
@@ -99,18 +113,30 @@ impl<F: Flash> Ring<F> {
         if let Some(start) = start.filter(|start| *start < end) {
             cursors.untold.push(Gap { start, end, cause });
         }
-        self.pass_next_to_send(next.place, end);
+        self.pass_next_to_send(next, end);
     }
 
-    /// Moves the upload cursor to `next`; the segment before it ended at `end`.
-    pub(super) fn pass_next_to_send(&mut self, next: Place, end: Point) {
+    /// Moves the upload cursor on to `next`, from a segment that ended at `end`.
+    pub(super) fn pass_next_to_send(&mut self, next: &Next, mut end: Point) {
         let cursors = &mut self.cursors;
-        cursors.upload = next;
+        if next.damage_between && end < next.start {
+            cursors.untold.push(Gap {
+                start: end,
+                end: next.start,
+                cause: Cause::CacheCorrupt,
+            });
+            end = next.start;
+        }
+        cursors.upload = next.place;
         cursors.passed = Some(end);
         cursors.frozen = None;
         cursors.run_end = None;
         cursors.own_gaps_taken = false;
-        cursors.unsent_segments = cursors.unsent_segments.saturating_sub(1);
+        cursors.unsent_segments = if next.place == cursors.write {
+            0
+        } else {
+            cursors.unsent_segments.saturating_sub(1)
+        };
     }
 
     /// Forgets the frozen name; what it would have told is untold again.

@@ -17,6 +17,8 @@ pub(super) struct Next {
     pub(super) place: Place,
     /// Where the timeline is told again behind it.
     pub(super) start: Point,
+    /// Between the two lies at least one segment whose records cannot be read.
+    pub(super) damage_between: bool,
 }
 
 /// The sealed segment at `here`, and what follows it.
@@ -37,12 +39,14 @@ pub(super) fn next_of<R: ReadAt>(
         .as_ref()
         .map_or(here.position + PAGE as u64, |(_, _, next)| *next);
     let next = find(flash, cursors.identity, from, end.position)?;
+    let damage_between = next.as_ref().map_or(end.position, |open| open.position) > from;
     let start = match (&next, &records) {
         (Some(open), _) => open.gaps.iter().next().map_or(open.start, |gap| gap.start),
-        (None, Some((open, seal, _))) => end_point(open, seal),
-        (None, None) => cursors.accounted.unwrap_or_default(),
+        (None, Some((open, seal, _))) if !damage_between => end_point(open, seal),
+        (None, _) => cursors.accounted.unwrap_or_default(),
     };
     Ok(Next {
+        damage_between: damage_between && records.is_some(),
         records: records.map(|(open, seal, _)| (open, seal)),
         place: next.map_or(end, |open| Place {
             position: open.position,

@@ -14,11 +14,15 @@
 //! The flash thread owns a [`Ring`]. The upload thread reads through [`SegmentReader`], told what
 //! to read by a [`RingView`].
 
+mod body;
 mod bytes;
 mod cursors;
+mod decision;
+mod error;
 mod eviction;
 mod find;
 mod flash;
+mod fragments;
 pub mod mem_flash;
 #[cfg(test)]
 mod power_cut;
@@ -30,15 +34,23 @@ mod recovery;
     reason = "the type gives the folder its name"
 )]
 mod ring;
+mod scan;
+mod seal;
 #[cfg(test)]
 mod testing;
 mod upload;
+mod words;
+mod write;
 
+pub use body::Body;
 pub use cursors::{Boot, Counters, Cursors, Frozen, Place, SET_ASIDE_MAX, SetAside};
+pub use decision::Source;
+pub use error::RingError;
 pub use eviction::point_in;
 pub use flash::{Flash, FlashError, Operation, ReadAt};
-pub use reader::{Body, Fragment, Fragments, ReadError, ReadFault, Run, SegmentReader};
-pub use recovery::{Cut, Progress, Recovered, Source};
-pub use ring::{
-    Appended, Evicted, PIECES_MAX, Rewound, Ring, RingError, RingSetup, RingView, Sealed,
-};
+pub use fragments::Fragments;
+pub use reader::{Fragment, ReadError, ReadFault, Run, SegmentReader};
+pub use recovery::{Cut, Progress, Recovered};
+pub use ring::Ring;
+pub use words::{Appended, Evicted, Rewound, RingSetup, RingView, Sealed};
+pub use write::PIECES_MAX;

@@ -100,7 +100,7 @@ fn record(ring: &mut Ring<SharedMemFlash>, model: &mut Model, t: u64) -> Result<
     assert!(before.is_none(), "sequence {sequence} was given twice");
     let count = 1 + model.random(5);
     for i in 0..count {
-        let payload = 1000 + model.random(9000) as usize;
+        let payload = usize::try_from(1000 + model.random(9000)).unwrap();
         let bytes = fragment(sequence * 1000 + i, payload);
         let info = FragmentInfo {
             start: Ticks(t + i * SECOND),
@@ -383,5 +383,74 @@ fn one_lost_copy_of_the_cursors_costs_no_video() {
             run(&mut ring, &mut model, 3).unwrap();
             check(&ring, &model);
         }
+    }
+}
+
+/// Sends what can be sent, run by run, as an uploader does with a damaged segment.
+fn send_what_is_left(ring: &mut Ring<SharedMemFlash>) {
+    let mut buf = [0; 5000];
+    for _ in 0..SEGMENTS * 20 {
+        let cursors = ring.view().cursors;
+        let sequence = cursors.upload.sequence;
+        if cursors.upload.position == cursors.write.position {
+            return;
+        }
+        let mut last = None;
+        while let Ok((segment, _)) =
+            SegmentReader::open_sealed(ring.flash(), cursors.upload.position)
+        {
+            let Some(run) = segment.next_run(last.as_ref(), &mut buf).unwrap() else {
+                break;
+            };
+            let mut body = segment.body(&run);
+            let mut length = 0;
+            loop {
+                match body.read(&mut buf).unwrap() {
+                    0 => break,
+                    n => length += n as u64,
+                }
+            }
+            assert_eq!(length, 700 + run.end_offset - run.offset);
+            ring.freeze(sequence, &run).unwrap();
+            ring.run_uploaded(sequence).unwrap();
+            last = Some(run);
+        }
+        ring.give_up(sequence).unwrap();
+    }
+    panic!("the upload does not end");
+}
+
+#[test]
+fn a_spoilt_card_costs_what_was_spoilt_and_never_the_process() {
+    let mut model = Model::default();
+    let flash = SharedMemFlash::new(MemFlash::new(SIZE));
+    let (mut ring, _) = open(&flash, &mut model).unwrap();
+    run(&mut ring, &mut model, SEGMENTS).unwrap();
+    let full = flash.card().power_cut(Loss::None);
+    for seed in 0..300 {
+        let mut dice = Model {
+            random: seed,
+            starts: 1,
+            ..Model::default()
+        };
+        let mut card = full.clone();
+        for _ in 0..=dice.random(12) {
+            let at = dice.random(SIZE as u64);
+            let long = usize::try_from(dice.random(9000)).unwrap();
+            let record = dice.random(2) == 0;
+            let at = if record { at / 4096 * 4096 } else { at };
+            card.spoil(at, if record { 100 } else { long });
+        }
+        for slot in [0, 1] {
+            if dice.random(3) == 0 {
+                card.spoil_cursors(slot);
+            }
+        }
+        let flash = SharedMemFlash::new(card);
+        let (mut ring, _) = open(&flash, &mut dice).unwrap();
+        send_what_is_left(&mut ring);
+        dice.cursors_lost = true;
+        run(&mut ring, &mut dice, 12).unwrap();
+        send_what_is_left(&mut ring);
     }
 }

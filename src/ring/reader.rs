@@ -8,7 +8,9 @@ use core::fmt;
 
 use crc32c::crc32c_append;
 
+use super::body::Body;
 use super::flash::{FlashError, ReadAt, page_up, read_wrapped};
+use super::fragments::Fragments;
 use super::record::{
     CHECK_LEN, Check, FRAGMENT_HEAD_MAX, FRAGMENT_LEN_MAX, OpenRecord, RECORDS_LEN, SealRecord,
     Totals,
@@ -88,7 +90,7 @@ pub struct Fragment {
 
 /// What begins at an offset of a segment.
 #[derive(Clone, Copy, Debug)]
-enum Item {
+pub(super) enum Item {
     Fragment(Fragment, Check),
     Padding(Check),
 }
@@ -167,12 +169,7 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
 
     /// Its fragments from the first on.
     pub fn fragments(&self) -> Fragments<'_, R> {
-        Fragments {
-            segment: self,
-            offset: self.open.data_offset(),
-            number: 0,
-            running: Some(self.open.key.seed()),
-        }
+        Fragments::new(self)
     }
 
     /// Reads `moof` and the header of `mdat` into the front of `buf`; returns their length.
@@ -218,19 +215,21 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
         })
     }
 
-    /// The first run of good fragments that begins at `from` or behind, an offset at which a
-    /// fragment of this segment begins or [`Run::end_offset`] of the run before; `None`: there
-    /// is no more. Reads and verifies the whole run through `buf`.
+    /// The first run of good fragments, or the first behind run `from`; `None`: there is no more.
+    /// Reads and verifies the whole run through `buf`.
     ///
-    /// A run begins with the segment's first fragment or with a sync sample, so that it plays.
+    /// There is none without the init segment, which `buf` must hold. A run begins with the segment's first fragment or with a sync sample, so that it plays.
     /// Of a segment that is not sealed it ends where nothing more can be read.
     pub fn next_run(&self, from: Option<&Run>, buf: &mut [u8]) -> Result<Option<Run>, ReadError> {
-        let mut fragments = self.fragments();
-        if let Some(run) = from {
-            fragments.offset = run.end_offset;
-            fragments.number = run.first_fragment + run.totals.fragments;
-            fragments.running = None;
+        match self.init(buf) {
+            Ok(_) => {}
+            Err(error) if error.fault == ReadFault::Buffer => return Err(error),
+            Err(_) => return self.read(0, &mut [0; 8]).map(|()| None),
         }
+        let mut fragments = match from {
+            None => Fragments::new(self),
+            Some(run) => Fragments::behind(self, run),
+        };
         let mut run: Option<Run> = None;
         loop {
             let found = fragments.next().map(|found| {
@@ -267,22 +266,7 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
 
     /// The bytes of a blob's `mdat`: the init segment and the run, to be read once.
     pub fn body(&self, run: &Run) -> Body<'_, R> {
-        Body {
-            fragments: Fragments {
-                segment: self,
-                offset: run.offset,
-                number: run.first_fragment,
-                running: (run.first_fragment == 0).then(|| self.open.key.seed()),
-            },
-            end: run.end_offset,
-            part: Part {
-                offset: RECORDS_LEN,
-                left: u64::from(self.open.init_length),
-                crc: self.open.key.seed(),
-                expected: Some((self.open.init_crc, ReadFault::Init)),
-            },
-            check: 0,
-        }
+        Body::new(self, run)
     }
 
     fn run_of(&self, fragment: &Fragment) -> Run {
@@ -303,13 +287,13 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
     }
 
     /// Where its data ends at the latest.
-    fn limit(&self) -> u64 {
+    pub(super) fn limit(&self) -> u64 {
         self.seal
             .map_or(SEGMENT_BYTES_MAX.min(self.flash.size()), |seal| seal.length)
     }
 
     /// Reads what begins at `offset`: a fragment with its check, or padding.
-    fn item(&self, offset: u64, previous: Option<u32>) -> Result<Item, ReadError> {
+    pub(super) fn item(&self, offset: u64, previous: Option<u32>) -> Result<Item, ReadError> {
         let limit = self.limit();
         let (size, kind) = self.box_header(offset, limit)?;
         let no_box = self.error(offset, ReadFault::Box);
@@ -374,12 +358,12 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
             .ok_or_else(|| self.error(offset, ReadFault::Check))
     }
 
-    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
+    pub(super) fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), ReadError> {
         read_wrapped(self.flash, self.open.position + offset, buf)
             .map_err(|error| self.error(offset, ReadFault::Flash(error)))
     }
 
-    fn error(&self, offset: u64, fault: ReadFault) -> ReadError {
+    pub(super) fn error(&self, offset: u64, fault: ReadFault) -> ReadError {
         ReadError {
             position: self.open.position + offset,
             fault,
@@ -387,169 +371,136 @@ impl<'a, R: ReadAt + ?Sized> SegmentReader<'a, R> {
     }
 }
 
-/// The fragments of a segment, in order. Reads heads and checks, not the content.
-#[derive(Debug)]
-pub struct Fragments<'a, R: ?Sized> {
-    segment: &'a SegmentReader<'a, R>,
-    offset: u64,
-    number: u32,
-    running: Option<u32>,
-}
-
-impl<R: ReadAt + ?Sized> Fragments<'_, R> {
-    /// Looks for the next readable fragment behind damage; `false`: there is none.
-    ///
-    /// `error` is what was met: a fragment whose check was good has been passed already; other
-    /// damage is passed by looking at each page, where the first fragment after a sync begins.
-    pub fn skip_damage(&mut self, error: ReadError) -> bool {
-        let offset = error.position.saturating_sub(self.segment.open.position);
-        if offset < self.offset {
-            return true;
-        }
-        let limit = self.segment.limit();
-        let last = limit.min(self.offset + (FRAGMENT_LEN_MAX + PAGE) as u64);
-        let mut page = page_up(self.offset + 1);
-        while page < last {
-            match self.segment.item(page, None) {
-                Ok(Item::Fragment(fragment, _)) if fragment.number >= self.number => {
-                    (self.offset, self.number, self.running) = (page, fragment.number, None);
-                    return true;
-                }
-                _ => page += PAGE as u64,
-            }
-        }
-        false
-    }
-
-    /// CRC over all checks up to here; `None` behind damage.
-    pub(super) fn running(&self) -> Option<u32> {
-        self.running
-    }
-
-    fn next_item(&mut self) -> Result<Item, ReadError> {
-        let item = self.segment.item(self.offset, self.running)?;
-        let (length, check) = match &item {
-            Item::Fragment(fragment, check) => (fragment.full_length, check),
-            Item::Padding(check) => (u64::from(check.size), check),
-        };
-        let in_order = if self.running.is_some() {
-            check.number == self.number
-        } else {
-            check.number >= self.number
-        };
-        if !in_order {
-            return Err(self.segment.error(self.offset, ReadFault::Check));
-        }
-        self.offset += length;
-        self.number = check.number + u32::from(check.length > 0);
-        self.running = Some(check.running);
-        Ok(item)
-    }
-
-    fn at_end(&self) -> bool {
-        self.segment
-            .seal
-            .is_some_and(|seal| self.offset >= seal.length)
-    }
-}
-
-/// Of a segment that is not sealed the last element is the error at its end.
-impl<R: ReadAt + ?Sized> Iterator for Fragments<'_, R> {
-    type Item = Result<Fragment, ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.at_end() {
-            match self.next_item() {
-                Ok(Item::Padding(_)) => {}
-                Ok(Item::Fragment(fragment, _)) => return Some(Ok(fragment)),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        None
-    }
-}
-
-/// The bytes of a blob's `mdat`, verified on the way: an error comes before the last byte of
-/// what it concerns has been handed out.
-#[derive(Debug)]
-pub struct Body<'a, R: ?Sized> {
-    fragments: Fragments<'a, R>,
-    end: u64,
-    part: Part,
-    /// Bytes of the check behind the part.
-    check: u64,
-}
-
-/// What is being read, and the CRC it must have at its end.
-#[derive(Debug)]
-struct Part {
-    offset: u64,
-    left: u64,
-    crc: u32,
-    expected: Option<(u32, ReadFault)>,
-}
-
-impl<R: ReadAt + ?Sized> Body<'_, R> {
-    /// Fills the front of `buf`; returns how much, 0 at the end.
-    pub fn read(&mut self, buf: &mut [u8]) -> Result<usize, ReadError> {
-        while self.part.left == 0 {
-            if self.check > 0 {
-                let offset = self.part.offset;
-                self.part = Part::plain(offset, core::mem::take(&mut self.check));
-            } else if self.fragments.offset >= self.end {
-                return Ok(0);
-            } else {
-                self.advance()?;
-            }
-        }
-        let segment = self.fragments.segment;
-        let piece = front(buf, self.part.left);
-        segment.read(self.part.offset, piece)?;
-        let part = &mut self.part;
-        part.crc = crc32c_append(part.crc, piece);
-        part.left -= piece.len() as u64;
-        if let Some((crc, fault)) = part.expected
-            && part.left == 0
-            && part.crc != crc
-        {
-            return Err(segment.error(part.offset, fault));
-        }
-        part.offset += piece.len() as u64;
-        Ok(piece.len())
-    }
-
-    /// Goes on to the next fragment, or to padding.
-    fn advance(&mut self) -> Result<(), ReadError> {
-        let offset = self.fragments.offset;
-        self.part = match self.fragments.next_item()? {
-            Item::Padding(check) => Part::plain(offset, u64::from(check.size)),
-            Item::Fragment(fragment, check) => {
-                self.check = u64::from(check.size);
-                Part {
-                    offset,
-                    left: u64::from(fragment.length),
-                    crc: self.fragments.segment.open.key.seed(),
-                    expected: Some((fragment.crc, ReadFault::Content)),
-                }
-            }
-        };
-        Ok(())
-    }
-}
-
-impl Part {
-    const fn plain(offset: u64, left: u64) -> Self {
-        Self {
-            offset,
-            left,
-            crc: 0,
-            expected: None,
-        }
-    }
-}
-
 /// The front of `buf`, at most `most` bytes.
-fn front(buf: &mut [u8], most: u64) -> &mut [u8] {
+pub(super) fn front(buf: &mut [u8], most: u64) -> &mut [u8] {
     let n = usize::try_from(most).unwrap_or(usize::MAX).min(buf.len());
     buf.split_at_mut(n).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::flash::Operation;
+    use crate::ring::mem_flash::SharedMemFlash;
+    use crate::ring::testing::{append, fragment, info, new_flash, open, record, start};
+
+    /// A card of which nothing can be read from `from` to `to`.
+    struct Unreadable<'a>(&'a SharedMemFlash, u64, u64);
+
+    impl ReadAt for Unreadable<'_> {
+        fn size(&self) -> u64 {
+            self.0.size()
+        }
+
+        fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<(), FlashError> {
+            if at < self.2 && at + buf.len() as u64 > self.1 {
+                let operation = Operation::Read;
+                return Err(FlashError {
+                    operation,
+                    at,
+                    code: 5,
+                });
+            }
+            self.0.read_at(at, buf)
+        }
+    }
+
+    #[test]
+    fn heads_are_read_in_order() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        let place = record(&mut ring, 0, 3);
+        let (segment, seal) = SegmentReader::open_sealed(&flash, place.position).unwrap();
+        let mut buf = [0; 1000];
+        for (found, t) in segment.fragments().zip(0..) {
+            let found = found.unwrap();
+            assert_eq!((u64::from(found.number), found.info), (t, info(t)));
+            assert_eq!(segment.head(&found, &mut buf), Ok(308));
+            assert_eq!(buf[..308], fragment(t, 3000)[..308]);
+            let small = segment.head(&found, &mut [0; 307]).unwrap_err();
+            assert_eq!(small.fault, ReadFault::Buffer);
+        }
+        assert_eq!(segment.fragments().count(), 3);
+        assert_eq!(segment.whole().unwrap().end_offset, seal.length);
+        assert_eq!(segment.next_position(), Some(ring.view().written));
+        let small = segment.init(&mut [0; 699]).unwrap_err();
+        assert_eq!(small.fault, ReadFault::Buffer);
+        let nothing = SegmentReader::open(&flash, 4096).unwrap_err();
+        let (position, fault) = (4096, ReadFault::Record);
+        assert_eq!(nothing, ReadError { position, fault });
+    }
+
+    #[test]
+    fn an_open_segment_is_read_up_to_its_end() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        append(&mut ring, 0).unwrap();
+        append(&mut ring, 1).unwrap();
+        let not_sealed = SegmentReader::open_sealed(&flash, 0).unwrap_err();
+        assert_eq!(not_sealed.fault, ReadFault::NotSealed);
+        let segment = SegmentReader::open(&flash, 0).unwrap();
+        assert_eq!(segment.whole(), None);
+        let good: Vec<bool> = segment.fragments().map(|found| found.is_ok()).collect();
+        assert_eq!(good, [true, true, false]);
+        let run = segment.next_run(None, &mut [0; 1000]).unwrap().unwrap();
+        assert_eq!((run.totals.fragments, run.end), (2, info(1).end));
+        assert_eq!(segment.next_run(Some(&run), &mut [0; 1000]), Ok(None));
+    }
+
+    #[test]
+    fn a_body_ends_with_an_error_where_its_bytes_are_wrong() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        record(&mut ring, 0, 3);
+        let (segment, _) = SegmentReader::open_sealed(&flash, 0).unwrap();
+        let run = segment.whole().unwrap();
+        let second = segment.fragments().flatten().nth(1).unwrap();
+        let third = second.offset + second.full_length;
+        let check = second.offset + u64::from(second.length);
+        for (at, before, fault) in [
+            (RECORDS_LEN + 5, RECORDS_LEN, ReadFault::Init),
+            (second.offset + 2000, second.offset, ReadFault::Content),
+            (check + 30, second.offset, ReadFault::Check),
+            (third + 4, third, ReadFault::Box),
+        ] {
+            flash.card().spoil(at, 1);
+            let mut body = segment.body(&run);
+            let (mut length, mut buf) = (0, [0; 64]);
+            let error = loop {
+                match body.read(&mut buf) {
+                    Ok(n) => length += n as u64,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.fault, fault);
+            let most = before - RECORDS_LEN + u64::from(second.length);
+            assert!(length >= before - RECORDS_LEN && length < most);
+            flash.card().spoil(at, 1);
+        }
+    }
+
+    #[test]
+    fn a_bad_sector_is_damage_a_card_that_is_out_is_not() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        record(&mut ring, 0, 3);
+        let (segment, seal) = SegmentReader::open_sealed(&flash, 0).unwrap();
+        let second = segment.fragments().flatten().nth(1).unwrap();
+        let mut buf = [0; 1000];
+        let bad = Unreadable(&flash, second.offset, second.offset + 512);
+        let segment = SegmentReader::open(&bad, 0).unwrap();
+        let first = segment.next_run(None, &mut buf).unwrap().unwrap();
+        let rest = segment.next_run(Some(&first), &mut buf).unwrap().unwrap();
+        assert_eq!((first.totals.fragments, rest.totals.fragments), (1, 1));
+        assert_eq!((rest.first_fragment, rest.end), (2, seal.end));
+        let out = Unreadable(&flash, 0, u64::MAX);
+        let segment = SegmentReader {
+            flash: &out,
+            open: segment.open,
+            seal: segment.seal,
+        };
+        let error = segment.next_run(None, &mut buf).unwrap_err();
+        assert!(matches!(error.fault, ReadFault::Flash(_)));
+    }
 }

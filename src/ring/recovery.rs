@@ -1,12 +1,16 @@
 //! Opens a ring: finds the end of the log whatever a power cut, or a bad card, has left.
 
 use super::cursors::{Boot, Cursors, Place};
+use super::decision::{Action, CopyState, Head, Source, act_on, begin_with};
+use super::error::RingError;
 use super::eviction::end_point;
-use super::find::{find, next_of};
-use super::flash::{Flash, ReadAt, page_up};
+use super::find::{Next, find, next_of};
+use super::flash::Flash;
 use super::reader::SegmentReader;
-use super::record::{Names, OpenRecord, SealRecord, Totals};
-use super::ring::{Ring, RingError, RingSetup};
+use super::record::{Names, OpenRecord, SealRecord};
+use super::ring::Ring;
+use super::scan::{from_records, last_good, place_of, scan};
+use super::words::RingSetup;
 use crate::gap::{Cause, Gap, Point};
 use crate::limits::{BLOCK_SIZE, INIT_SEGMENT_MAX, PAGE};
 use crate::time::{Ticks, UtcOffset};
@@ -26,19 +30,6 @@ pub enum Progress {
         /// Bytes done.
         at: u64,
     },
-}
-
-/// Where the knowledge of the ring came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Copy 0 of the cursors.
-    First,
-    /// Copy 1 of the cursors.
-    Second,
-    /// The records: both copies were lost.
-    Records,
-    /// There was no ring: it is new.
-    New,
 }
 
 /// A segment that recovery ended after its last good fragment.
@@ -65,115 +56,6 @@ pub struct Recovered {
     pub cut: Option<Cut>,
     /// What the newest segment was recorded as: an asset name stays over restarts.
     pub names: Option<Names>,
-}
-
-/// A copy of the cursors as read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CopyState {
-    Whole,
-    /// Torn, damaged, or never written.
-    Lost,
-}
-
-/// What lies at the end of the log that the cursors know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Head {
-    /// No open record that could follow.
-    Nothing,
-    /// A sealed segment.
-    Sealed,
-    /// An open record without a good fragment.
-    Empty,
-    /// Good fragments up to a torn end.
-    Torn,
-    /// Good fragments behind a bad one that had been synced.
-    Damaged,
-}
-
-/// What to do there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
-    /// The log ends here.
-    End,
-    /// The log ends here; a segment may have begun and never reached the card, so that the next
-    /// sequence number is not given.
-    EndSkipping,
-    /// Go on behind it.
-    Take,
-    /// Leave it; its sequence number is not given again.
-    Drop,
-    /// Seal it after its last good fragment.
-    Seal,
-    /// The same, noting the damage.
-    SealDamaged,
-}
-
-/// The decision table, first part: where to begin.
-///
-/// First copy, second copy, the second is newer, records are found; `None`: either.
-type SourceRow = (CopyState, CopyState, Option<bool>, Option<bool>, Source);
-
-#[rustfmt::skip]
-const SOURCES: [SourceRow; 6] = {
-    use CopyState::{Lost, Whole};
-    [
-        // first  second  newer        records      begin with
-        (Whole,   Whole,  Some(false), None,        Source::First),
-        (Whole,   Whole,  Some(true),  None,        Source::Second),
-        (Whole,   Lost,   None,        None,        Source::First),
-        (Lost,    Whole,  None,        None,        Source::Second),
-        (Lost,    Lost,   None,        Some(true),  Source::Records),
-        (Lost,    Lost,   None,        Some(false), Source::New),
-    ]
-};
-
-/// The decision table, second part: what to do at the head, until the log ends.
-///
-/// The run ended cleanly and nothing was taken since; what is there; what to do.
-type HeadRow = (Option<bool>, Head, Action);
-
-#[rustfmt::skip]
-const HEADS: [HeadRow; 6] = [
-    // clean      head           action
-    (Some(true),  Head::Nothing, Action::End),
-    (Some(false), Head::Nothing, Action::EndSkipping),
-    (None,        Head::Sealed,  Action::Take),
-    (None,        Head::Empty,   Action::Drop),
-    (None,        Head::Torn,    Action::Seal),
-    (None,        Head::Damaged, Action::SealDamaged),
-];
-
-fn begin_with(first: CopyState, second: CopyState, newer: bool, records: bool) -> Source {
-    SOURCES
-        .iter()
-        .find(|row| source_matches(row, first, second, newer, records))
-        .map(|row| row.4)
-        .expect("the table covers every input: its test walks them all")
-}
-
-fn source_matches(
-    row: &SourceRow,
-    first: CopyState,
-    second: CopyState,
-    newer: bool,
-    records: bool,
-) -> bool {
-    row.0 == first
-        && row.1 == second
-        && row.2.is_none_or(|wanted| wanted == newer)
-        && row.3.is_none_or(|wanted| wanted == records)
-}
-
-fn act_on(clean: bool, head: Head) -> Action {
-    HEADS
-        .iter()
-        .find(|row| head_matches(row, clean, head))
-        .map(|row| row.2)
-        .expect("the table covers every input: its test walks them all")
-}
-
-fn head_matches(row: &HeadRow, clean: bool, head: Head) -> bool {
-    row.0.is_none_or(|wanted| wanted == clean) && row.1 == head
 }
 
 impl<F: Flash> Ring<F> {
@@ -382,7 +264,13 @@ impl<F: Flash> Ring<F> {
                 let cause = Cause::CacheFull;
                 self.cursors.untold.push(Gap { start, end, cause });
             }
-            self.pass_next_to_send(oldest, end);
+            let next = Next {
+                records: None,
+                place: oldest,
+                start: end,
+                damage_between: false,
+            };
+            self.pass_next_to_send(&next, end);
             self.cursors.unsent_segments = 0;
             let mut place = oldest;
             while place.position < self.cursors.write.position {
@@ -472,151 +360,260 @@ fn where_to_begin<F: Flash>(
     Ok((source, found))
 }
 
-/// Looks at every page for records of one ring, the first met; from a sealed segment it goes on
-/// at its end. The newest one found.
-fn scan<F: Flash>(
-    flash: &F,
-    buf: &mut [u8],
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Option<OpenRecord>, RingError> {
-    let of = flash.prepared().min(flash.size());
-    let mut newest: Option<OpenRecord> = None;
-    let mut other_size = None;
-    let mut at = 0;
-    while at < of {
-        progress(Progress::Scanning { at, of });
-        let n = usize::try_from(of - at)
-            .unwrap_or(usize::MAX)
-            .min(buf.len());
-        let (chunk, _) = buf.split_at_mut(n);
-        // A sector that cannot be read is one without a record.
-        if flash.read_at(at, chunk).is_err() {
-            at += PAGE as u64;
-            continue;
-        }
-        let (pages, _) = chunk.as_chunks::<PAGE>();
-        let record = pages.iter().zip(0u64..).find_map(|(page, i)| {
-            let at = at + i * PAGE as u64;
-            OpenRecord::decode(page)
-                .filter(|open| open.position.checked_rem(open.ring_size) == Some(at))
-                .map(|open| (at, open))
-        });
-        let Some((found_at, open)) = record else {
-            at += pages.len().max(1) as u64 * PAGE as u64;
-            continue;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gap::{Gaps, Hole};
+    use crate::ring::ReadAt;
+    use crate::ring::mem_flash::{Loss, MemFlash, SharedMemFlash};
+    use crate::ring::testing::fragment;
+    use crate::ring::testing::{
+        SECOND, append, end, info, new_flash, offset, open, record, record_after, setup, start,
+    };
+
+    fn cut(flash: &SharedMemFlash) -> SharedMemFlash {
+        SharedMemFlash::new(flash.card().power_cut(Loss::All))
+    }
+
+    /// The gaps that the next segment carries, if it begins at second 5 after a restart.
+    fn gaps_after(ring: &mut Ring<SharedMemFlash>) -> Vec<(u32, u64, u32, u64, Cause)> {
+        let hole = Hole {
+            start: Ticks(0),
+            end: Ticks(5 * SECOND),
+            cause: Cause::Restarted,
         };
-        at = found_at + PAGE as u64;
-        if open.ring_size != flash.size() {
-            other_size = Some(open.ring_size);
-            continue;
-        }
-        if let Some(next) = SegmentReader::open(flash, open.position)
-            .ok()
-            .and_then(|segment| segment.next_position())
-        {
-            at = found_at + (next - open.position);
-        }
-        let newer = newest.as_ref().is_none_or(|newest| {
-            newest.key.identity == open.key.identity && newest.key.sequence < open.key.sequence
-        });
-        if newer {
-            newest = Some(open);
-        }
+        let place = record_after(ring, &[hole], 5, 6);
+        let gaps: Gaps = SegmentReader::open(ring.flash(), place.position)
+            .unwrap()
+            .open
+            .gaps;
+        gaps.iter()
+            .map(|gap| {
+                let seconds = |point: Point| (point.boot, point.ticks.0 / SECOND);
+                let (from, to) = (seconds(gap.start), seconds(gap.end));
+                (from.0, from.1, to.0, to.1, gap.cause)
+            })
+            .collect()
     }
-    match (newest, other_size) {
-        (None, Some(found)) => Err(RingError::OtherSize {
-            found,
-            asked: flash.size(),
-        }),
-        (newest, _) => Ok(newest),
-    }
-}
 
-/// Cursors at the oldest segment that the log up to `newest` has left whole.
-fn from_records<F: Flash>(
-    flash: &F,
-    newest: &OpenRecord,
-    buf: &mut [u8],
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Cursors, RingError> {
-    let segment = SegmentReader::open(flash, newest.position)?;
-    let length = match segment.seal {
-        Some(seal) => seal.length,
-        None => last_good(&segment, buf, progress).length,
-    };
-    let end = newest.position + page_up(length);
-    let from = end.saturating_sub(flash.size());
-    let identity = newest.key.identity;
-    let oldest = find(flash, identity, from, newest.position + 1)?;
-    let oldest = oldest.as_ref().map_or_else(|| place_of(newest), place_of);
-    Ok(Cursors {
-        identity,
-        ring_size: flash.size(),
-        oldest,
-        upload: oldest,
-        write: oldest,
-        ..Cursors::default()
-    })
-}
-
-/// The seal record for an open segment, after its last good fragment.
-///
-/// A bad fragment with good ones behind it is either torn, if what followed reached the card
-/// before it, or damaged, if it had been synced. Later checks tell: each says up to where the
-/// segment was synced when it was written. A torn one ends the segment.
-fn last_good<R: ReadAt>(
-    segment: &SegmentReader<'_, R>,
-    buf: &mut [u8],
-    progress: &mut dyn FnMut(Progress),
-) -> SealRecord {
-    let mut seal = SealRecord {
-        key: segment.open.key,
-        length: segment.open.data_offset(),
-        end: segment.open.start.ticks,
-        totals: Totals::default(),
-        checks: segment.open.key.seed(),
-        cut: true,
-        damaged: false,
-    };
-    if segment.init(buf).is_err() {
-        return seal;
+    #[test]
+    fn a_ring_that_never_held_video_misses_none() {
+        let flash = new_flash(256 * 1024);
+        let (_, recovered) = open(&flash, 1);
+        assert_eq!(recovered.source, Source::New);
+        let (mut ring, recovered) = open(&cut(&flash), 2);
+        assert_eq!((recovered.boot, recovered.restart), (2, None));
+        assert_eq!(gaps_after(&mut ring), []);
     }
-    let mut fragments = segment.fragments();
-    let mut totals = seal.totals;
-    let mut bad_at = None;
-    while let Some(found) = fragments.next() {
-        let verified = found.and_then(|fragment| {
-            progress(Progress::Verifying {
-                at: fragment.offset,
-            });
-            segment.verify(&fragment, buf).map(|()| fragment)
-        });
-        match verified {
-            Ok(fragment) => {
-                totals.add(&fragment.info);
-                if bad_at.is_some_and(|bad| fragment.synced <= bad) {
-                    continue;
-                }
-                seal.damaged |= bad_at.take().is_some();
-                seal.length = fragment.offset + fragment.full_length;
-                seal.end = fragment.info.end;
-                seal.totals = totals;
-                seal.checks = fragments.running().unwrap_or(seal.checks);
+
+    #[test]
+    fn the_gap_of_a_restart_has_its_cause() {
+        let cases: [(bool, u64, Cause); 3] = [
+            (true, 2, Cause::Restarted),
+            (false, 1, Cause::Restarted),
+            (false, 2, Cause::PowerLost),
+        ];
+        for (closed, machine, cause) in cases {
+            let flash = new_flash(256 * 1024);
+            let (mut ring, _) = open(&flash, 1);
+            record(&mut ring, 0, 3);
+            if closed {
+                ring.close().unwrap();
             }
-            Err(error) => {
-                bad_at.get_or_insert(error.position.saturating_sub(segment.open.position));
-                if !fragments.skip_damage(error) {
-                    break;
-                }
-            }
+            let again = RingSetup {
+                machine,
+                ..setup(2)
+            };
+            let (mut ring, recovered) = Ring::open(cut(&flash), again, &mut |_| {}).unwrap();
+            assert_eq!(recovered.restart, Some(cause));
+            assert_eq!(gaps_after(&mut ring), [(1, 3, 2, 5, cause)]);
         }
     }
-    seal
-}
 
-fn place_of(open: &OpenRecord) -> Place {
-    Place {
-        position: open.position,
-        sequence: open.key.sequence,
+    #[test]
+    fn an_open_gap_covers_the_time_up_to_the_restart() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        record(&mut ring, 0, 3);
+        let camera = Cause::CameraDisconnected;
+        ring.open_gap(Ticks(3 * SECOND), camera).unwrap();
+        let flash = cut(&flash);
+        let (mut ring, _) = open(&flash, 2);
+        ring.open_gap(Ticks(0), Cause::Inactive).unwrap();
+        let (mut ring, _) = open(&cut(&flash), 3);
+        assert_eq!(
+            gaps_after(&mut ring),
+            [
+                (1, 3, 2, 0, camera),
+                (2, 0, 3, 0, Cause::Inactive),
+                (3, 0, 3, 5, Cause::PowerLost)
+            ]
+        );
+        // It ended with the segment: the next restart knows nothing of it.
+        let (mut ring, _) = open(&cut(ring.flash()), 4);
+        assert_eq!(gaps_after(&mut ring), [(3, 6, 4, 5, Cause::PowerLost)]);
+    }
+
+    #[test]
+    fn boots_are_numbered_and_the_last_are_remembered() {
+        let flash = new_flash(256 * 1024);
+        for start in 1..=20 {
+            let (ring, recovered) = open(&flash, start);
+            assert_eq!(recovered.boot, start);
+            let cursors = ring.view().cursors;
+            assert_eq!(cursors.boot(start).unwrap().offset, offset(start));
+            assert_eq!(cursors.boot(start.saturating_sub(16)), None);
+        }
+    }
+
+    /// Five fragments, each with its own sync, and no seal.
+    fn five_fragments() -> (SharedMemFlash, Vec<u64>) {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        for t in 0..5 {
+            append(&mut ring, t).unwrap();
+        }
+        let segment = SegmentReader::open(ring.flash(), 0).unwrap();
+        let offsets = segment.fragments().flatten().map(|f| f.offset).collect();
+        (flash, offsets)
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_told_from_a_torn_end() {
+        let (flash, offsets) = five_fragments();
+        let places = [
+            (offsets[2], 0, 5, true),            // the box's header
+            (offsets[2] + 1000, 0, 5, true),     // content
+            (offsets[3] - 4096 + 8, 0, 5, true), // the padding or the check of the third
+            (offsets[4] + 1000, 0, 4, false),
+            (offsets[4], 0, 4, false),
+            (offsets[0] + 1000, 0, 5, true),
+            (offsets[3] + 1000, offsets[4] + 1000, 3, false),
+        ];
+        for (first, second, fragments, damaged) in places {
+            let mut card = flash.card().power_cut(Loss::All);
+            card.spoil(first, 4);
+            card.spoil(second, if second == 0 { 0 } else { 4 });
+            let (ring, recovered) = open(&SharedMemFlash::new(card), 2);
+            let (segment, seal) = SegmentReader::open_sealed(ring.flash(), 0).unwrap();
+            assert_eq!(recovered.cut.map(|cut| cut.damaged), Some(damaged));
+            assert_eq!((seal.cut, seal.damaged), (true, damaged));
+            assert_eq!(seal.end, Ticks(fragments * SECOND), "{first}");
+            assert_eq!(segment.whole().is_none(), damaged);
+        }
+    }
+
+    #[test]
+    fn what_reached_the_card_behind_a_torn_fragment_is_not_damage() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        append(&mut ring, 0).unwrap();
+        for t in 1..4 {
+            ring.append(&info(t), &[&fragment(t, 3000)], true, &mut |_| {})
+                .unwrap();
+        }
+        let segment = SegmentReader::open(ring.flash(), 0).unwrap();
+        let torn = segment.fragments().flatten().nth(1).unwrap().offset;
+        let mut card = flash.card().power_cut(Loss::None);
+        card.spoil(torn + 1000, 1);
+        let (ring, recovered) = open(&SharedMemFlash::new(card), 2);
+        assert!(!recovered.cut.unwrap().damaged);
+        let (_, seal) = SegmentReader::open_sealed(ring.flash(), 0).unwrap();
+        assert_eq!((seal.totals.fragments, seal.end), (1, Ticks(SECOND)));
+    }
+
+    #[test]
+    fn a_segment_without_a_good_fragment_is_left() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        let first = ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        ring.sync().unwrap();
+        let (mut ring, recovered) = open(&cut(&flash), 2);
+        assert_eq!((recovered.cut, recovered.restart), (None, None));
+        let second = record(&mut ring, 0, 2);
+        assert_eq!(second.position, first.position);
+        assert_eq!(second.sequence, first.sequence + 1);
+    }
+
+    #[test]
+    fn another_size_is_refused_with_and_without_cursors() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        record(&mut ring, 0, 2);
+        for spoil in [false, true] {
+            let mut larger = MemFlash::new(512 * 1024);
+            let mut page = [0; PAGE];
+            for at in (0..256 * 1024).step_by(PAGE) {
+                flash.card().read_at(at, &mut page).unwrap();
+                larger.write(at, &[&page]).unwrap();
+            }
+            flash.card().read_cursors(0, &mut page).unwrap();
+            larger.write_cursors(0, &page).unwrap();
+            if spoil {
+                larger.spoil_cursors(0);
+            }
+            let opened = Ring::open(larger, setup(2), &mut |_| {});
+            assert_eq!(
+                opened.err(),
+                Some(RingError::OtherSize {
+                    found: 256 * 1024,
+                    asked: 512 * 1024
+                })
+            );
+        }
+        for size in [0, PAGE, 100_000] {
+            let opened = Ring::open(MemFlash::new(size), setup(1), &mut |_| {});
+            assert_eq!(opened.err(), Some(RingError::Size(size as u64)));
+        }
+    }
+
+    #[test]
+    fn without_cursors_boots_and_names_come_from_the_records() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        record(&mut ring, 0, 2);
+        let (mut ring, _) = open(&cut(&flash), 2);
+        let asset = "gateway-door";
+        ring.set_names(Names {
+            asset: asset.try_into().unwrap(),
+            ..Names::default()
+        });
+        record(&mut ring, 0, 2);
+        let flash = ring.into_flash();
+        flash.card().spoil_cursors(0);
+        flash.card().spoil_cursors(1);
+        let mut scanned = false;
+        let (ring, recovered) = Ring::open(flash, setup(3), &mut |progress| {
+            scanned |= matches!(progress, Progress::Scanning { .. });
+        })
+        .unwrap();
+        assert!(scanned);
+        assert_eq!((recovered.source, recovered.boot), (Source::Records, 3));
+        assert_eq!(recovered.rolled_forward, 2);
+        assert_eq!(recovered.names.unwrap().asset, asset);
+        let cursors = ring.view().cursors;
+        assert_eq!(cursors.boot(1).unwrap().offset, offset(1));
+        assert_eq!(cursors.boot(2).unwrap().offset, offset(2));
+        assert_eq!(cursors.unsent_segments, 2);
+    }
+
+    #[test]
+    fn garbage_is_no_ring_and_does_no_harm() {
+        let mut card = MemFlash::new(256 * 1024);
+        let garbage: Vec<u8> = (0u32..256 * 1024)
+            .map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()[3])
+            .collect();
+        card.write(0, &[&garbage]).unwrap();
+        let page: &[u8; PAGE] = garbage.first_chunk().unwrap();
+        card.write_cursors(0, page).unwrap();
+        card.write_cursors(1, page).unwrap();
+        let (mut ring, recovered) = open(&SharedMemFlash::new(card), 1);
+        assert_eq!(recovered.source, Source::New);
+        ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        append(&mut ring, 0).unwrap();
+        ring.seal(&end(1)).unwrap();
+        assert_eq!(ring.view().cursors.unsent_segments, 1);
     }
 }

@@ -1,212 +1,48 @@
 //! The writing side: segments and fragments onto flash, in the order that survives a power cut.
 
-use core::fmt;
-
 use crc32c::crc32c_append;
 use heapless::Vec;
 
 use super::cursors::{Boot, CLOCK_STEP_MILLIS, Cursors, Place};
-use super::flash::{Flash, FlashError, page_up};
-use super::reader::ReadError;
-use super::record::{
-    CHECK_LEN, Check, FRAGMENT_HEAD_MAX, FRAGMENT_LEN_MAX, Key, Names, OpenRecord, RECORDS_LEN,
-    SealRecord, Totals,
-};
+use super::error::RingError;
+use super::flash::{Flash, page_up};
+use super::record::{CHECK_LEN, Check, Key, Names, OpenRecord, RECORDS_LEN, Totals};
+use super::words::{Appended, Evicted, Rewound, RingView};
+use super::write::{PIECES_MAX, fragment_length, padded, u32_of, write_wrapped, zeros};
 use crate::gap::{Cause, Gap, Gaps, Point};
-use crate::limits::{CHAIN_BLOCKS_MAX, INIT_SEGMENT_MAX, PAGE, SEGMENT_BYTES_MAX};
-use crate::segment::{FragmentInfo, SegmentEnd, SegmentStart};
+use crate::limits::{INIT_SEGMENT_MAX, PAGE, SEGMENT_BYTES_MAX};
+use crate::segment::{FragmentInfo, SegmentStart};
 use crate::time::{ClockQuality, Ticks, UtcOffset};
-
-/// Most pieces of one fragment: a full chain, its `moof`, and a few to spare.
-pub const PIECES_MAX: usize = CHAIN_BLOCKS_MAX + 7;
-
-static ZEROS: [u8; 2 * PAGE] = [0; 2 * PAGE];
-
-/// Why the ring did not do what was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RingError {
-    /// The card failed. What was asked may be asked again.
-    Flash(FlashError),
-    /// A record does not read back.
-    Read(ReadError),
-    /// A sync failed: what was written since the last good one is in doubt, from log position
-    /// `from` to `to`. [`Ring::rewind_to_synced`], then write it again.
-    InDoubt {
-        /// First byte in doubt.
-        from: u64,
-        /// First byte behind.
-        to: u64,
-    },
-    /// The files are not made up to here yet: prepare up to byte `needed` of the run, then ask
-    /// again.
-    NotPrepared {
-        /// Bytes of the run.
-        needed: u64,
-    },
-    /// No segment is open, or one is open that must be sealed first.
-    WrongState,
-    /// The fragment is not one `moof` and one `mdat`, or too long, or in too many pieces.
-    Fragment,
-    /// The init segment is longer than [`INIT_SEGMENT_MAX`].
-    InitSegment,
-    /// The open segment would fill the ring or pass [`SEGMENT_BYTES_MAX`]: seal it.
-    SegmentFull,
-    /// The run's size is no multiple of 4 KiB, or too small.
-    Size(u64),
-    /// The ring on flash was made with another size.
-    OtherSize {
-        /// Bytes of the ring on flash.
-        found: u64,
-        /// Bytes asked for.
-        asked: u64,
-    },
-    /// That segment is not the one whose turn it is.
-    NotNext {
-        /// The one asked for.
-        sequence: u64,
-    },
-}
-
-impl fmt::Display for RingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flash(error) => error.fmt(f),
-            Self::Read(error) => error.fmt(f),
-            Self::InDoubt { from, to } => {
-                write!(f, "a failed sync left positions {from} to {to} in doubt")
-            }
-            Self::NotPrepared { needed } => {
-                write!(f, "the ring is not prepared up to byte {needed}")
-            }
-            Self::WrongState => f.write_str("no segment is open, or another one still is"),
-            Self::Fragment => f.write_str("not a fragment of one moof and one mdat"),
-            Self::InitSegment => f.write_str("the init segment is too long"),
-            Self::SegmentFull => f.write_str("the segment is full"),
-            Self::Size(size) => write!(f, "a ring cannot have {size} bytes"),
-            Self::OtherSize { found, asked } => {
-                write!(f, "the ring has {found} bytes, not {asked}")
-            }
-            Self::NotNext { sequence } => write!(f, "it is not the turn of segment {sequence}"),
-        }
-    }
-}
-
-impl core::error::Error for RingError {}
-
-impl From<FlashError> for RingError {
-    fn from(error: FlashError) -> Self {
-        Self::Flash(error)
-    }
-}
-
-impl From<ReadError> for RingError {
-    fn from(error: ReadError) -> Self {
-        Self::Read(error)
-    }
-}
-
-/// What `cvr` knows when it opens a ring.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RingSetup {
-    /// New segments are recorded as this.
-    pub names: Names,
-    /// UTC of this boot's tick 0, as believed now.
-    pub offset: UtcOffset,
-    /// What is known of that.
-    pub clock: ClockQuality,
-    /// Hash of the machine's boot identifier.
-    pub machine: u64,
-    /// Random: the identity of an empty ring.
-    pub identity: u32,
-    /// Random, new at each start: seeds the checks of this run.
-    pub nonce: u32,
-}
-
-/// A segment has lost its place. Told before the first byte of it is written over, so that a
-/// Put of it in flight can be cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Evicted {
-    /// Its sequence number; of one that could not be read, what the cursors say.
-    pub sequence: u64,
-    /// It was not in the cloud.
-    pub unsent: bool,
-    /// It is the frozen one.
-    pub in_flight: bool,
-}
-
-/// What an append did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// The fragment's number in its segment.
-    pub number: u32,
-    /// Bytes the segment takes so far, records included.
-    pub segment_bytes: u64,
-}
-
-/// A sealed segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sealed {
-    /// Where it lies.
-    pub place: Place,
-    /// Bytes from its first byte to the end of its last check.
-    pub length: u64,
-}
-
-/// What [`Ring::rewind_to_synced`] went back to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rewound {
-    /// The number of the first fragment to be appended again.
-    pub next_fragment: u32,
-}
-
-/// What anyone else may know of a ring: handed to the upload thread and the state.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RingView {
-    /// Positions, frozen segment, gaps, boots, counts.
-    pub cursors: Cursors,
-    /// The segment being written.
-    pub open: Option<Place>,
-    /// Log position behind the last byte written.
-    pub written: u64,
-    /// Bytes of the ring that may be written over without an eviction.
-    pub free: u64,
-    /// Bytes of the run that are made.
-    pub prepared: u64,
-    /// Bytes of sealed segments not sent.
-    pub unsent_bytes: u64,
-    /// A failed sync left bytes in doubt.
-    pub in_doubt: bool,
-}
 
 /// How far the open segment is written.
 #[derive(Clone, Copy, Debug, Default)]
-struct Written {
+pub(super) struct Written {
     /// Log position behind the last byte.
-    end: u64,
+    pub(super) end: u64,
     /// Presentation time of the last video's end.
-    end_ticks: Ticks,
-    totals: Totals,
+    pub(super) end_ticks: Ticks,
+    pub(super) totals: Totals,
     /// CRC over all checks.
-    running: u32,
+    pub(super) running: u32,
 }
 
 /// The segment being written.
 #[derive(Debug)]
 pub(super) struct OpenSegment {
     pub(super) position: u64,
-    key: Key,
-    start: Ticks,
-    now: Written,
+    pub(super) key: Key,
+    pub(super) start: Ticks,
+    pub(super) now: Written,
     /// As `now`, at the last sync that succeeded. `end` is `position` before the first one.
-    synced: Written,
+    pub(super) synced: Written,
     /// Bytes of open record and init segment in [`Ring::head`].
-    head: usize,
+    pub(super) head: usize,
     /// A sync failed since `synced`.
-    in_doubt: bool,
+    pub(super) in_doubt: bool,
     /// Its seal record may be on flash: nothing can be appended any more.
-    ending: bool,
+    pub(super) ending: bool,
     /// The gaps it carries, should it be withdrawn.
-    gaps: Gaps,
+    pub(super) gaps: Gaps,
 }
 
 /// One camera's ring. Owned by the flash thread.
@@ -388,64 +224,18 @@ impl<F: Flash> Ring<F> {
         })
     }
 
-    /// Ends the segment: what is left to sync, then the seal record, then the cursors.
-    ///
-    /// `None`: it held no fragment and is withdrawn. If this fails it may be called again, while
-    /// [`Ring::open_place`] still names the segment; otherwise it is sealed, and only the cursors
-    /// lag behind, which the next start would mend.
-    pub fn seal(&mut self, end: &SegmentEnd) -> Result<Option<Sealed>, RingError> {
-        let (now, position) = self.writable()?;
-        if now.totals.fragments == 0 {
-            return self.withdraw().map(|()| None);
-        }
-        let open = self.open.as_ref().ok_or(RingError::WrongState)?;
-        if open.synced.end < now.end {
-            self.sync_open()?;
-        }
-        let open = self.open.as_mut().ok_or(RingError::WrongState)?;
-        open.ending = true;
-        let record = SealRecord {
-            key: open.key,
-            length: now.end - position,
-            end: end.end.max(open.start),
-            totals: now.totals,
-            checks: now.running,
-            cut: false,
-            damaged: false,
-        };
-        self.write_seal(position, &record)?;
-        self.open = None;
-        let end = self.point(record.end);
-        self.count_sealed(position, &record, end);
-        self.write_cursors()?;
-        Ok(Some(Sealed {
-            place: Place {
-                position,
-                sequence: record.key.sequence,
-            },
-            length: record.length,
-        }))
-    }
-
-    /// Notes a clean stop. The open segment, if any, is to be sealed before.
-    pub fn close(&mut self) -> Result<(), RingError> {
-        if self.open.is_some() {
-            return Err(RingError::WrongState);
-        }
-        self.cursors.clean = true;
-        let written = self.write_cursors();
-        self.cursors.clean = false;
-        written
-    }
-
     /// Video is missing from `start` on because of `cause`, until the next segment begins.
     pub fn open_gap(&mut self, start: Ticks, cause: Cause) -> Result<(), RingError> {
         let gap = Some((self.point(start), cause));
         if self.cursors.open_gap == gap {
             return Ok(());
         }
-        self.cursors.open_gap = gap;
-        self.write_cursors()
+        let before = core::mem::replace(&mut self.cursors.open_gap, gap);
+        let written = self.write_cursors();
+        if written.is_err() {
+            self.cursors.open_gap = before;
+        }
+        written
     }
 
     /// UTC of this boot's tick 0, as known now. Written at once if its quality changes or it is
@@ -508,45 +298,6 @@ impl<F: Flash> Ring<F> {
     /// The card under it.
     pub fn into_flash(self) -> F {
         self.flash
-    }
-
-    /// Counts the segment just sealed at `position` and moves the end of the log behind it.
-    pub(super) fn count_sealed(&mut self, position: u64, seal: &SealRecord, end: Point) {
-        let cursors = &mut self.cursors;
-        cursors.write = Place {
-            position: position + page_up(seal.length),
-            sequence: seal.key.sequence + 1,
-        };
-        cursors.newest = Some(position);
-        cursors.unsent_segments += 1;
-        cursors.counters.sealed += 1;
-        cursors.accounted = Some(end);
-        cursors.pending.clear();
-        cursors.open_gap = cursors.open_gap.filter(|(start, _)| *start >= end);
-        let here = Place {
-            position,
-            sequence: seal.key.sequence,
-        };
-        for cursor in [&mut cursors.oldest, &mut cursors.upload] {
-            if cursor.position == position {
-                *cursor = here;
-            }
-        }
-    }
-
-    /// Writes and syncs the seal record of the segment at `position`.
-    pub(super) fn write_seal(
-        &mut self,
-        position: u64,
-        record: &SealRecord,
-    ) -> Result<(), RingError> {
-        record.encode(&mut self.page);
-        write_wrapped(
-            &mut self.flash,
-            position + PAGE as u64,
-            &[self.page.as_slice()],
-        )?;
-        Ok(self.flash.sync()?)
     }
 
     /// Writes and syncs the cursors' next generation over the older copy.
@@ -614,7 +365,7 @@ impl<F: Flash> Ring<F> {
     }
 
     /// The open segment's state, if fragments can be written to it.
-    fn writable(&self) -> Result<(Written, u64), RingError> {
+    pub(super) fn writable(&self) -> Result<(Written, u64), RingError> {
         let open = self.open.as_ref().ok_or(RingError::WrongState)?;
         if open.in_doubt {
             return Err(RingError::InDoubt {
@@ -647,7 +398,7 @@ impl<F: Flash> Ring<F> {
         Ok(())
     }
 
-    fn sync_open(&mut self) -> Result<(), RingError> {
+    pub(super) fn sync_open(&mut self) -> Result<(), RingError> {
         let synced = self.flash.sync();
         let open = self.open.as_mut().ok_or(RingError::WrongState)?;
         match synced {
@@ -668,124 +419,177 @@ impl<F: Flash> Ring<F> {
         write_wrapped(&mut self.flash, position + RECORDS_LEN, &[init])?;
         Ok(())
     }
+}
 
-    /// Takes back a segment without fragments; its sequence number is not given again.
-    fn withdraw(&mut self) -> Result<(), RingError> {
-        if let Some(open) = self.open.take() {
-            self.cursors.pending = open.gaps;
-            self.skip_sequence();
-            self.cursors.accounted = self.cursors.accounted.map(|_| self.point(open.start));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::mem_flash::{Loss, SharedMemFlash};
+    use crate::ring::testing::{
+        append, end, fragment, info, new_flash, open, record, setup, start,
+    };
+    use crate::ring::{RingSetup, SegmentReader};
+
+    type Memory = Ring<SharedMemFlash>;
+
+    fn fail_in(ring: &Memory, operations: u64) {
+        let mut card = ring.flash().card();
+        let at = card.operations() + operations;
+        card.fail_at(at);
+    }
+
+    fn verified_fragments(flash: &SharedMemFlash, position: u64) -> usize {
+        let segment = SegmentReader::open(flash, position).unwrap();
+        segment
+            .fragments()
+            .map_while(Result::ok)
+            .filter(|fragment| segment.verify(fragment, &mut [0; 512]).is_ok())
+            .count()
+    }
+
+    #[test]
+    fn after_a_failed_sync_the_content_is_written_again() {
+        for first_sync in [true, false] {
+            let flash = new_flash(256 * 1024);
+            let (mut ring, _) = open(&flash, 1);
+            ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+            if first_sync {
+                append(&mut ring, 0).unwrap();
+            }
+            let from = u64::from(first_sync);
+            fail_in(&ring, 1);
+            let failed = append(&mut ring, from);
+            assert!(matches!(failed, Err(RingError::InDoubt { .. })));
+            // A second sync would prove nothing, so there is none.
+            assert_eq!(ring.sync(), failed);
+            assert_eq!(append(&mut ring, from), failed);
+            assert!(ring.view().in_doubt);
+            let rewound = ring.rewind_to_synced().unwrap();
+            assert_eq!(u64::from(rewound.next_fragment), from);
+            for t in from..3 {
+                append(&mut ring, t).unwrap();
+            }
+            ring.seal(&end(3)).unwrap();
+            let after = SharedMemFlash::new(flash.card().power_cut(Loss::All));
+            let (ring, recovered) = open(&after, 2);
+            assert_eq!(recovered.cut, None);
+            assert_eq!(verified_fragments(ring.flash(), 0), 3);
+            let segment = SegmentReader::open(ring.flash(), 0).unwrap();
+            assert_eq!(segment.init(&mut [0; 1000]), Ok(700));
         }
-        self.write_cursors()
     }
 
-    /// The next sequence number will not be given.
-    pub(super) fn skip_sequence(&mut self) {
-        let mut end = self.cursors.write;
-        end.sequence += 1;
-        self.move_end(end);
+    #[test]
+    fn a_failed_write_is_done_again_in_its_place() {
+        let (mut ring, _) = open(&new_flash(256 * 1024), 1);
+        fail_in(&ring, 1);
+        assert!(ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).is_err());
+        ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        fail_in(&ring, 0);
+        assert!(append(&mut ring, 0).is_err());
+        append(&mut ring, 0).unwrap();
+        // Its seal record: nothing can be appended, it can be sealed.
+        fail_in(&ring, 0);
+        assert!(ring.seal(&end(1)).is_err());
+        assert_eq!(append(&mut ring, 1), Err(RingError::WrongState));
+        assert!(ring.open_place().is_some());
+        ring.seal(&end(1)).unwrap();
+        assert_eq!(verified_fragments(ring.flash(), 0), 1);
     }
 
-    /// Moves the end of the log, and with it the cursors that are there: nothing lies between.
-    pub(super) fn move_end(&mut self, end: Place) {
-        let cursors = &mut self.cursors;
-        for cursor in [&mut cursors.oldest, &mut cursors.upload] {
-            if cursor.position == cursors.write.position {
-                *cursor = end;
+    #[test]
+    fn a_failed_write_of_the_cursors_never_costs_the_good_copy() {
+        let flash = new_flash(256 * 1024);
+        let (mut ring, _) = open(&flash, 1);
+        record(&mut ring, 0, 2);
+        for _ in 0..3 {
+            for operation in [0, 1] {
+                fail_in(&ring, operation);
+                assert!(ring.close().is_err());
             }
         }
-        cursors.write = end;
-    }
-}
-
-/// Bytes of the one `moof` and the one `mdat` that `pieces` hold.
-fn fragment_length(pieces: &[&[u8]]) -> Result<u32, RingError> {
-    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-    let moof = box_size(pieces, 0, b"moof").ok_or(RingError::Fragment)?;
-    let mdat = box_size(pieces, moof, b"mdat").ok_or(RingError::Fragment)?;
-    let fits = moof <= FRAGMENT_HEAD_MAX - 8
-        && length <= FRAGMENT_LEN_MAX
-        && pieces.len() <= PIECES_MAX
-        && moof.checked_add(mdat) == Some(length);
-    u32::try_from(length)
-        .ok()
-        .filter(|_| fits)
-        .ok_or(RingError::Fragment)
-}
-
-/// Size of the box of type `kind` at `at` (ISO/IEC 14496-12 section 4.2).
-fn box_size(pieces: &[&[u8]], at: usize, kind: &[u8; 4]) -> Option<usize> {
-    let mut header = [0; 8];
-    let mut bytes = Skip { pieces, at };
-    for to in &mut header {
-        *to = bytes.next()?;
-    }
-    let [a, b, c, d, found @ ..] = header;
-    let size = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
-    (&found == kind && size >= 8).then_some(size)
-}
-
-/// The bytes of `pieces` from `at` on.
-struct Skip<'a> {
-    pieces: &'a [&'a [u8]],
-    at: usize,
-}
-
-impl Iterator for Skip<'_> {
-    type Item = u8;
-
-    fn next(&mut self) -> Option<u8> {
-        while let [first, rest @ ..] = self.pieces {
-            if let Some(byte) = first.get(self.at) {
-                self.at += 1;
-                return Some(*byte);
-            }
-            self.at -= first.len();
-            self.pieces = rest;
-        }
-        None
-    }
-}
-
-/// Writes `pieces` at log position `position`, in two parts where they pass the end of the run.
-fn write_wrapped<F: Flash>(
-    flash: &mut F,
-    position: u64,
-    pieces: &[&[u8]],
-) -> Result<(), FlashError> {
-    let at = position % flash.size();
-    let mut before_end = usize::try_from(flash.size() - at).unwrap_or(usize::MAX);
-    let total: usize = pieces.iter().map(|piece| piece.len()).sum();
-    if total <= before_end {
-        return flash.write(at, pieces);
-    }
-    let mut first: Vec<&[u8], { PIECES_MAX + 2 }> = Vec::new();
-    let mut second = first.clone();
-    for piece in pieces {
-        let (front, back) = piece.split_at(before_end.min(piece.len()));
-        before_end -= front.len();
-        for (part, list) in [(front, &mut first), (back, &mut second)] {
-            if !part.is_empty() {
-                list.push(part).expect("no more than there were");
-            }
+        for seed in 0..50 {
+            let card = flash.card().power_cut(Loss::Seeded(seed));
+            let (_, recovered) = open(&SharedMemFlash::new(card), 2);
+            assert_eq!(recovered.rolled_forward, 0, "the cursors knew the segment");
         }
     }
-    flash.write(at, &first)?;
-    flash.write(0, &second)
-}
 
-/// Where a check that ends at `end`, and padding behind it, end at the latest.
-const fn padded(end: u64) -> u64 {
-    page_up(end + CHECK_LEN as u64)
-}
+    #[test]
+    fn a_segment_without_a_fragment_is_withdrawn() {
+        let (mut ring, _) = open(&new_flash(256 * 1024), 1);
+        let first = record(&mut ring, 0, 2);
+        let empty = ring.begin(&start(2, &[]), &[9; 700], &mut |_| {}).unwrap();
+        assert_eq!(ring.seal(&end(3)), Ok(None));
+        let place = record(&mut ring, 4, 5);
+        assert_eq!(place.position, empty.position);
+        assert_eq!(place.sequence, first.sequence + 2);
+        let segment = SegmentReader::open(ring.flash(), place.position).unwrap();
+        let gap = Gap {
+            start: ring.point(end(2).end),
+            end: ring.point(end(4).end),
+            cause: Cause::CacheFailed,
+        };
+        assert!(segment.open.gaps.iter().eq([&gap]));
+    }
 
-fn zeros(n: u64) -> &'static [u8] {
-    usize::try_from(n)
-        .ok()
-        .and_then(|n| ZEROS.get(..n))
-        .expect("padding is shorter than two pages")
-}
+    #[test]
+    fn only_fragments_are_taken() {
+        let (mut ring, _) = open(&new_flash(256 * 1024), 1);
+        let good = fragment(1, 100);
+        let mut try_append = |pieces: &[&[u8]]| {
+            ring.append(&info(0), pieces, false, &mut |_| {})
+                .map(|_| ())
+        };
+        assert_eq!(try_append(&[&good]), Err(RingError::WrongState));
+        ring.begin(&start(0, &[]), &[9; 700], &mut |_| {}).unwrap();
+        let mut try_append = |pieces: &[&[u8]]| {
+            ring.append(&info(0), pieces, false, &mut |_| {})
+                .map(|_| ())
+        };
+        let too_many = vec![&[][..]; PIECES_MAX + 1];
+        for bad in [
+            &[&good[..407]][..],
+            &[&good[..], &[0]],
+            &[&good[4..]],
+            &[&good[300..]],
+            &[],
+            &too_many,
+        ] {
+            assert_eq!(try_append(bad), Err(RingError::Fragment));
+        }
+        let single: std::vec::Vec<&[u8]> = good.chunks(7).collect();
+        assert_eq!(try_append(&single), Ok(()));
+        let long = [0; INIT_SEGMENT_MAX + 1];
+        let (mut ring, _) = open(&new_flash(256 * 1024), 1);
+        assert_eq!(
+            ring.begin(&start(0, &[]), &long, &mut |_| {}),
+            Err(RingError::InitSegment)
+        );
+    }
 
-fn u32_of(n: u64) -> u32 {
-    u32::try_from(n).expect("a segment is shorter than 4 GiB")
+    #[test]
+    fn a_clock_step_is_kept_at_once_a_steered_clock_with_the_next_cursors() {
+        let flash = new_flash(256 * 1024);
+        let setup = RingSetup {
+            clock: ClockQuality::Unsynchronized,
+            ..setup(1)
+        };
+        let (mut ring, _) = Ring::open(flash.clone(), setup, &mut |_| {}).unwrap();
+        let generation = |ring: &Memory| ring.view().cursors.generation;
+        let before = generation(&ring);
+        let mut offset = ring.boot().offset;
+        for (millis, clock, written) in [
+            (10, ClockQuality::Unsynchronized, 0),
+            (10, ClockQuality::Synchronized, 1),
+            (400, ClockQuality::Synchronized, 1),
+            (600, ClockQuality::Synchronized, 2),
+        ] {
+            offset.0 += millis * 90;
+            ring.set_clock(offset, clock).unwrap();
+            assert_eq!(generation(&ring), before + written);
+        }
+        let (ring, _) = open(&flash, 2);
+        assert_eq!(ring.view().cursors.boot(1).unwrap().offset, offset);
+    }
 }

@@ -1,12 +1,18 @@
 //! The sending side of the cursors: which segment is next, under which name, and what of the
 //! timeline it tells. Called by the flash thread on the upload thread's behalf.
+//!
+//! If the card fails, [`Ring::freeze`] and [`Ring::mark_attempted`], which must be durable before
+//! anything is sent, take back what they did. What the others did holds, and goes to flash with
+//! the next write of the cursors.
 
 use super::cursors::Frozen;
+use super::error::RingError;
 use super::eviction::{end_point, point_in, with};
 use super::find::next_of;
 use super::flash::Flash;
 use super::reader::{Run, SegmentReader};
-use super::ring::{Evicted, Ring, RingError};
+use super::ring::Ring;
+use super::words::Evicted;
 use crate::gap::{Cause, Gap, ToldGap};
 
 impl<F: Flash> Ring<F> {
@@ -60,30 +66,30 @@ impl<F: Flash> Ring<F> {
             may_have_arrived: false,
         };
         cursors.telling = telling;
-        cursors.anchor = Some((end, frozen.end));
+        let anchor = cursors.anchor.replace((end, frozen.end));
         cursors.frozen = Some(frozen.clone());
-        self.write_cursors()?;
+        if let Err(error) = self.write_cursors() {
+            self.unfreeze();
+            self.cursors.anchor = anchor;
+            return Err(error);
+        }
         Ok(frozen)
     }
 
     /// Notes durably that an attempt may deliver, or has delivered, its last byte.
     pub fn mark_attempted(&mut self, sequence: u64) -> Result<(), RingError> {
-        let entry = self
-            .cursors
-            .set_aside
-            .iter_mut()
-            .find(|entry| entry.place.sequence == sequence);
-        let flag = match (entry, &mut self.cursors.frozen) {
-            (Some(entry), _) => &mut entry.may_have_arrived,
-            (None, Some(frozen)) if frozen.place.sequence == sequence => {
-                &mut frozen.may_have_arrived
-            }
-            _ => return Err(RingError::NotNext { sequence }),
-        };
+        let not_next = RingError::NotNext { sequence };
+        let flag = self.attempted(sequence).ok_or(not_next)?;
         if core::mem::replace(flag, true) {
             return Ok(());
         }
-        self.write_cursors()
+        let written = self.write_cursors();
+        if written.is_err()
+            && let Some(flag) = self.attempted(sequence)
+        {
+            *flag = false;
+        }
+        written
     }
 
     /// The frozen run of a damaged segment is in the cloud; more of the segment follows.
@@ -166,6 +172,21 @@ impl<F: Flash> Ring<F> {
         self.write_cursors()
     }
 
+    /// The flag of the segment in flight, or of one that was set aside.
+    fn attempted(&mut self, sequence: u64) -> Option<&mut bool> {
+        let cursors = &mut self.cursors;
+        let set_aside = cursors
+            .set_aside
+            .iter_mut()
+            .find(|entry| entry.place.sequence == sequence)
+            .map(|entry| &mut entry.may_have_arrived);
+        set_aside.or(cursors
+            .frozen
+            .as_mut()
+            .filter(|frozen| frozen.place.sequence == sequence)
+            .map(|frozen| &mut frozen.may_have_arrived))
+    }
+
     fn must_be_next(&self, sequence: u64) -> Result<(), RingError> {
         let upload = self.cursors.upload;
         if upload.sequence == sequence && upload.position < self.cursors.write.position {
@@ -198,7 +219,270 @@ impl<F: Flash> Ring<F> {
             }
             None => next.start,
         };
-        self.pass_next_to_send(next.place, end);
+        self.pass_next_to_send(&next, end);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::PAGE;
+    use crate::ring::Place;
+    use crate::ring::cursors::SET_ASIDE_MAX;
+    use crate::ring::mem_flash::{Loss, SharedMemFlash};
+    use crate::ring::testing::{new_flash, next_whole, offset, open, record, send};
+    use crate::time::{Ticks, UtcOffset};
+
+    type Memory = Ring<SharedMemFlash>;
+
+    /// A ring with `n` segments of two seconds.
+    fn recorded(n: u64) -> (Memory, Vec<Place>) {
+        let (mut ring, _) = open(&new_flash(512 * 1024), 1);
+        let places = (0..n).map(|i| record(&mut ring, 2 * i, 2 * i + 2));
+        let places = places.collect();
+        (ring, places)
+    }
+
+    fn after_power_cut(ring: &Memory) -> Memory {
+        let card = ring.flash().card().power_cut(Loss::All);
+        open(&SharedMemFlash::new(card), 2).0
+    }
+
+    /// Told gaps in seconds of boot 1.
+    fn told(frozen: &Frozen) -> Vec<(i64, i64, Cause)> {
+        let second = |utc: crate::time::UtcMillis| (utc.0 - offset(1).0 / 90) / 1000;
+        frozen
+            .gaps
+            .iter()
+            .map(|gap| (second(gap.start), second(gap.end), gap.cause))
+            .collect()
+    }
+
+    #[test]
+    fn a_name_once_given_outlasts_clock_and_power() {
+        let (mut ring, _) = recorded(2);
+        let (sequence, run) = next_whole(&ring);
+        let frozen = ring.freeze(sequence, &run).unwrap();
+        ring.mark_attempted(sequence).unwrap();
+        let moved = UtcOffset(offset(1).0 + 90_000 * 3600);
+        ring.set_clock(moved, crate::time::ClockQuality::Synchronized)
+            .unwrap();
+        let mut ring = after_power_cut(&ring);
+        let again = ring.freeze(sequence, &run).unwrap();
+        assert!(again.may_have_arrived && !frozen.may_have_arrived);
+        assert_eq!((again.start, again.end), (frozen.start, frozen.end));
+        ring.uploaded(sequence).unwrap();
+        ring.uploaded(sequence).unwrap();
+        assert_eq!(ring.view().cursors.counters.sent, 1);
+        // A step of an hour is not hidden by the next name, a drift is.
+        let next = send(&mut ring);
+        assert_eq!(next.start.0 - frozen.end.0, 3_600_000);
+    }
+
+    #[test]
+    fn what_must_be_durable_first_is_taken_back_if_the_card_fails() {
+        let (mut ring, _) = recorded(2);
+        send(&mut ring);
+        let (sequence, run) = next_whole(&ring);
+        let fail = |ring: &Memory| {
+            let mut card = ring.flash().card();
+            let next = card.operations();
+            card.fail_at(next);
+        };
+        let before = ring.view().cursors;
+        fail(&ring);
+        assert!(ring.freeze(sequence, &run).is_err());
+        let after = ring.view().cursors;
+        assert_eq!((after.frozen, after.anchor), (None, before.anchor));
+        ring.freeze(sequence, &run).unwrap();
+        for frozen in [true, false] {
+            fail(&ring);
+            assert!(ring.mark_attempted(sequence).is_err());
+            ring.mark_attempted(sequence).unwrap();
+            let cursors = after_power_cut(&ring).view().cursors;
+            if frozen {
+                assert!(cursors.frozen.unwrap().may_have_arrived);
+                ring.cursors.frozen.as_mut().unwrap().may_have_arrived = false;
+                ring.set_aside(sequence).unwrap();
+            } else {
+                assert!(cursors.set_aside[0].may_have_arrived);
+            }
+        }
+    }
+
+    #[test]
+    fn a_steered_clock_leaves_no_gap_between_two_names() {
+        let (mut ring, _) = recorded(2);
+        let first = send(&mut ring);
+        let steered = UtcOffset(offset(1).0 + 90 * 40);
+        ring.set_clock(steered, crate::time::ClockQuality::Synchronized)
+            .unwrap();
+        assert_eq!(send(&mut ring).start, first.end);
+    }
+
+    #[test]
+    fn only_the_next_segment_has_its_turn() {
+        let (mut ring, places) = recorded(2);
+        let (sequence, run) = next_whole(&ring);
+        let other = places[1].sequence;
+        let not_next = |sequence| Err(RingError::NotNext { sequence });
+        assert_eq!(ring.freeze(other, &run).map(|_| ()), not_next(other));
+        assert_eq!(ring.uploaded(sequence), not_next(sequence));
+        assert_eq!(ring.mark_attempted(sequence), not_next(sequence));
+        assert_eq!(ring.set_aside(sequence), not_next(sequence));
+        assert_eq!(ring.give_up(other), not_next(other));
+        assert_eq!(ring.skip_to(99, &mut |_| {}), not_next(99));
+        send(&mut ring);
+        send(&mut ring);
+        let end = ring.view().cursors.write.sequence;
+        assert_eq!(ring.freeze(end, &run).map(|_| ()), not_next(end));
+    }
+
+    #[test]
+    fn skipped_segments_become_a_gap_of_the_next() {
+        let (mut ring, places) = recorded(5);
+        send(&mut ring);
+        let mut evicted = Vec::new();
+        ring.skip_to(places[3].sequence, &mut |e| {
+            evicted.push((e.sequence, e.unsent));
+        })
+        .unwrap();
+        assert_eq!(
+            evicted,
+            [
+                (places[0].sequence, false),
+                (places[1].sequence, true),
+                (places[2].sequence, true)
+            ]
+        );
+        let mut ring = after_power_cut(&ring);
+        let frozen = send(&mut ring);
+        assert_eq!(told(&frozen), [(2, 6, Cause::CacheFull)]);
+        assert!(send(&mut ring).gaps.is_empty());
+    }
+
+    #[test]
+    fn what_a_frozen_segment_would_have_told_is_told_by_the_next_if_it_is_evicted() {
+        let (mut ring, places) = recorded(5);
+        ring.skip_to(places[1].sequence, &mut |_| {}).unwrap();
+        let (sequence, run) = next_whole(&ring);
+        let frozen = ring.freeze(sequence, &run).unwrap();
+        assert_eq!(told(&frozen), [(0, 2, Cause::CacheFull)]);
+        let mut in_flight = Vec::new();
+        ring.skip_to(places[3].sequence, &mut |e| in_flight.push(e.in_flight))
+            .unwrap();
+        assert_eq!(in_flight, [true, false]);
+        assert_eq!(told(&send(&mut ring)), [(0, 6, Cause::CacheFull)]);
+    }
+
+    #[test]
+    fn a_refused_segment_is_kept_and_told_when_it_is_evicted() {
+        let (mut ring, places) = recorded(4);
+        send(&mut ring);
+        let (sequence, run) = next_whole(&ring);
+        let frozen = ring.freeze(sequence, &run).unwrap();
+        ring.set_aside(sequence).unwrap();
+        send(&mut ring);
+        let mut ring = after_power_cut(&ring);
+        let entry = ring.view().cursors.set_aside[0];
+        assert_eq!(entry, frozen.set_aside());
+        ring.mark_attempted(sequence).unwrap();
+        assert!(ring.view().cursors.set_aside[0].may_have_arrived);
+        // Evicted before it could be sent: the next one tells it.
+        ring.evict_oldest(&mut |_| {}).unwrap();
+        ring.evict_oldest(&mut |e| assert!(e.unsent)).unwrap();
+        assert!(ring.view().cursors.set_aside.is_empty());
+        assert_eq!(ring.view().cursors.oldest, places[2]);
+        assert_eq!(told(&send(&mut ring)), [(2, 4, Cause::UploadRefused)]);
+    }
+
+    #[test]
+    fn a_refused_segment_can_be_sent_later() {
+        let (mut ring, _) = recorded(2);
+        let (sequence, run) = next_whole(&ring);
+        ring.freeze(sequence, &run).unwrap();
+        ring.set_aside(sequence).unwrap();
+        ring.set_aside_uploaded(sequence).unwrap();
+        ring.evict_oldest(&mut |e| assert!(!e.unsent)).unwrap();
+        assert!(send(&mut ring).gaps.is_empty());
+    }
+
+    #[test]
+    fn the_ninth_refused_segment_pushes_out_the_first() {
+        let (mut ring, _) = recorded(SET_ASIDE_MAX as u64 + 2);
+        for _ in 0..=SET_ASIDE_MAX {
+            let (sequence, run) = next_whole(&ring);
+            ring.freeze(sequence, &run).unwrap();
+            ring.set_aside(sequence).unwrap();
+        }
+        assert_eq!(ring.view().cursors.set_aside.len(), SET_ASIDE_MAX);
+        assert_eq!(told(&send(&mut ring)), [(0, 2, Cause::UploadRefused)]);
+    }
+
+    #[test]
+    fn each_good_run_of_a_damaged_segment_is_sent_and_the_rest_told() {
+        let (mut ring, _) = open(&new_flash(512 * 1024), 1);
+        record(&mut ring, 0, 6);
+        record(&mut ring, 6, 8);
+        let offsets: Vec<u64> = SegmentReader::open(ring.flash(), 0)
+            .unwrap()
+            .fragments()
+            .flatten()
+            .map(|fragment| fragment.offset)
+            .collect();
+        for bad in [2, 5] {
+            ring.flash().card().spoil(offsets[bad] + 500, 1);
+        }
+        let mut buf = [0; 800];
+        let (mut sent, mut last) = (Vec::new(), None);
+        loop {
+            let (segment, _) = SegmentReader::open_sealed(ring.flash(), 0).unwrap();
+            let Some(run) = segment.next_run(last.as_ref(), &mut buf).unwrap() else {
+                break;
+            };
+            let frozen = ring.freeze(0, &run).unwrap();
+            sent.push((run.start, run.end, told(&frozen)));
+            ring.run_uploaded(0).unwrap();
+            ring = after_power_cut(&ring);
+            last = Some(run);
+        }
+        let second = |n: u64| Ticks(n * 90_000);
+        assert_eq!(
+            sent,
+            [
+                (second(0), second(2), vec![]),
+                (second(3), second(5), vec![(2, 3, Cause::CacheCorrupt)])
+            ]
+        );
+        ring.give_up(0).unwrap();
+        assert_eq!(told(&send(&mut ring)), [(5, 6, Cause::CacheCorrupt)]);
+    }
+
+    #[test]
+    fn a_segment_whose_records_are_gone_is_passed() {
+        // Spoilt before or after the one before it is sent; by its sender or by eviction.
+        for (before, evicts) in [(false, false), (true, false), (false, true), (true, true)] {
+            let (mut ring, places) = recorded(4);
+            let spoil = |ring: &Memory| {
+                ring.flash().card().spoil(places[1].position, PAGE);
+            };
+            if before {
+                spoil(&ring);
+            }
+            send(&mut ring);
+            if !before {
+                spoil(&ring);
+            }
+            if evicts {
+                ring.skip_to(places[2].sequence, &mut |_| {}).unwrap();
+            } else if !before {
+                ring.give_up(places[1].sequence).unwrap();
+            }
+            assert_eq!(ring.view().cursors.upload, places[2]);
+            assert_eq!(told(&send(&mut ring)), [(2, 4, Cause::CacheCorrupt)]);
+            send(&mut ring);
+            assert_eq!(ring.view().cursors.unsent_segments, 0);
+        }
     }
 }

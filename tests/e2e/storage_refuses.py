@@ -37,5 +37,5 @@ def refused(rig, gateway, word):
     def told():
         upload = gateway.upload_status()
         return upload.get("state") == "refused" and word in (upload.get("message") or "")
-    rig.wait(f"refusal with {word!r}, but {gateway.upload_status()}", told)
+    rig.wait(lambda: f"refusal with {word!r}, but {gateway.upload_status()}", told)
     rig.check(word in gateway.log_text(), f"the log does not say {word!r}")

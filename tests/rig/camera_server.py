@@ -24,16 +24,18 @@ class Feeder:
         element = media.get_element()
         self.video = element.get_by_name("video")
         self.audio = element.get_by_name("audio")
-        # Enter the endless loop where a camera switched on at `born` would be: at a GOP's start.
+        # Enter the endless loop where a camera switched on at `born` will be at its next sync
+        # sample: picture N is sent N / fps seconds after `born`, whoever came and went.
         elapsed = max(0.0, time.time() - born)
-        self.first = -(-int(elapsed * clip.fps) // clip.gop) * clip.gop
+        self.first = -(-int(elapsed * clip.fps + 1) // clip.gop) * clip.gop
+        self.wait = self.first / clip.fps - elapsed
         # B-pictures: output lags decoding by this many pictures, in whole clips alike.
         self.lag = max(0, -min(p.order - i for i, p in enumerate(loaded.pictures)))
         media.connect("unprepared", lambda _: self.stopped.set())
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):
-        clip, start = self.loaded.clip, time.monotonic()
+        clip, start = self.loaded.clip, time.monotonic() + self.wait
         pictures = frames = 0
         # The first audio frame that begins at or after the first picture.
         first_frame = -(-self.first * clip.audio // (clip.fps * 1024)) if clip.audio else 0
@@ -63,15 +65,15 @@ class Feeder:
         fps = self.loaded.clip.fps
         data = picture.annex_b(counter, time.time_ns() // 1000)
         buffer = Gst.Buffer.new_wrapped(data)
-        buffer.dts = int(due * Gst.SECOND)
-        buffer.pts = int((due + (picture.order - at + self.lag) / fps) * Gst.SECOND)
+        buffer.dts = int((self.wait + due) * Gst.SECOND)
+        buffer.pts = int((self.wait + due + (picture.order - at + self.lag) / fps) * Gst.SECOND)
         buffer.duration = Gst.SECOND // fps
         return self.video.emit("push-buffer", buffer)
 
     def _push_frame(self, counter, due):
         frames = self.loaded.frames
         buffer = Gst.Buffer.new_wrapped(frames[counter % len(frames)])
-        buffer.pts = buffer.dts = int(due * Gst.SECOND)
+        buffer.pts = buffer.dts = int((self.wait + due) * Gst.SECOND)
         buffer.duration = 1024 * Gst.SECOND // self.loaded.clip.audio
         return self.audio.emit("push-buffer", buffer)
 

@@ -61,8 +61,9 @@ class Gateway:
         url = urllib.parse.urlsplit(self.configuration["containerSasUrl"])
         signature = urllib.parse.parse_qs(url.query).get("sig", [""])[0]
         self.secrets |= {signature, urllib.parse.quote(signature, safe="")} - {"", "x"}
-        self.secrets |= {c["rtspPassword"] for c in self.configuration["cameras"]
-                         if c.get("rtspPassword")}
+        for camera in self.configuration["cameras"]:
+            self.secrets |= {camera.get("rtspPassword"),
+                             urllib.parse.urlsplit(camera["rtspUrl"]).password} - {None}
         # As an administrator's editor does: a whole new file in the place of the old one.
         part = self.path.with_suffix(".part")
         part.write_text(json.dumps(self.configuration, indent=2))

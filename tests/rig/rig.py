@@ -56,7 +56,7 @@ class Rig:
         return one
 
     def wait(self, what, condition, seconds=60):
-        """Waits until `condition()` is true and returns its value."""
+        """Waits until `condition()` is true and returns its value; `what` may be a function."""
         end = time.monotonic() + seconds
         while True:
             value = condition()
@@ -65,7 +65,7 @@ class Rig:
             for one in self.gateways:
                 one.judge_alive()
             if time.monotonic() > end:
-                raise Failure(f"after {seconds} s still no {what}")
+                raise Failure(f"after {seconds} s still no {what() if callable(what) else what}")
             time.sleep(0.1)
 
     def wait_blobs(self, storage, count, seconds=60, asset=None):
