@@ -437,3 +437,6 @@ impl Recorder {
 fn connect_to(address: &CameraAddress) -> Output {
     Output::Connect(address.host().to_owned(), address.port())
 }
+
+#[cfg(test)]
+mod tests;
