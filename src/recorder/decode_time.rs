@@ -38,6 +38,12 @@ impl DecodeTime {
         self.depth
     }
 
+    /// From the next picture on, for pictures that are reordered by at most `depth`, if that is
+    /// more than before. Decoding times do not go back.
+    pub fn deepen(&mut self, depth: u8) {
+        self.depth = self.depth.max(depth).min(DEPTH_MAX);
+    }
+
     /// A new run begins with the next picture, which is a sync sample.
     pub fn restart(&mut self) {
         self.waiting.clear();
@@ -112,6 +118,20 @@ mod tests {
             places(0, &[100, 130, 110]),
             [Ok(100), Ok(130), Err(OutOfOrder)]
         );
+    }
+
+    #[test]
+    fn a_deeper_reordering_does_not_go_back() {
+        let mut clock = DecodeTime::new(0);
+        clock.place(Ticks(100), Ticks(10)).unwrap();
+        clock.deepen(2);
+        for (pts, dts) in [(110, 101), (140, 102), (120, 110), (130, 120), (170, 130)] {
+            assert_eq!(clock.place(Ticks(pts), Ticks(10)), Ok(Ticks(dts)));
+        }
+        clock.deepen(1);
+        assert_eq!(clock.depth(), 2);
+        clock.deepen(200);
+        assert_eq!(clock.depth(), DEPTH_MAX);
     }
 
     #[test]

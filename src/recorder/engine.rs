@@ -74,6 +74,8 @@ pub struct Recorder {
     backoff: Backoff,
     random: Random,
     output: std::collections::VecDeque<Output>,
+    /// What the last [`Output::Away`] said, until a picture is recorded again.
+    away: Option<Cause>,
     stats: Stats,
 }
 
@@ -88,12 +90,15 @@ enum State {
     /// The session is being set up, or plays.
     Connected {
         session: Box<Session>,
+        /// There once it plays.
         media: Option<Box<Media>>,
+        /// When media came last. Until it plays, the session's own timeouts hold.
         heard: Instant,
     },
 }
 
-/// A camera that sends nothing for so long is reconnected.
+/// A playing camera that sends nothing for so long is reconnected. Only video counts, where
+/// there is video: it may stall while sound goes on.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Nothing to wait for: the caller comes back by itself.
@@ -128,6 +133,7 @@ impl Recorder {
             backoff: Backoff::camera(),
             random: Random::new(seed),
             output: std::collections::VecDeque::with_capacity(8),
+            away: None,
             stats: Stats::default(),
         }
     }
@@ -221,6 +227,7 @@ impl Recorder {
                     self.stats.lost_packets += u64::from(packet.lost);
                     if packet.recorded {
                         self.backoff.reset();
+                        self.away = None;
                     }
                     if let Some(event) = packet.event {
                         self.output.push_back(Output::Event(event));
@@ -264,10 +271,7 @@ impl Recorder {
 
     fn received(&mut self, data: &[u8]) {
         self.stats.bytes += data.len() as u64;
-        if let State::Connected { media, heard, .. } = &mut self.state {
-            if media.is_none() {
-                *heard = self.now;
-            }
+        if let State::Connected { .. } = &self.state {
             let taken = self.framer.feed(data);
             assert!(
                 taken == data.len(),
@@ -285,12 +289,20 @@ impl Recorder {
                 self.output.push_back(connect_to(session.address()));
                 self.state = State::Connecting { session };
             }
-            State::Connected { heard, .. } if self.now.since(*heard) >= SILENCE => {
+            State::Connected {
+                media: Some(_),
+                heard,
+                ..
+            } if self.now.since(*heard) >= SILENCE => {
                 self.lose_with(pool, Reason::Silent);
             }
-            State::Connected { session, .. } => {
+            State::Connected { session, media, .. } => {
                 if let Err(error) = session.handle_timeout(self.now) {
                     self.lose_with(pool, Reason::Session(error));
+                } else if let Some(media) = media
+                    && let Some(reports) = media.poll_reports(self.now)
+                {
+                    self.output.push_back(Output::Send(reports));
                 }
             }
             _ => {}
@@ -354,7 +366,10 @@ impl Recorder {
         self.segmenter.finish(pool);
         let at = self.now.ticks();
         self.segmenter.lose(at, cause);
-        self.output.push_back(Output::Away(at, cause));
+        // Each one costs a write to flash: a camera that stays away is told once.
+        if self.away.replace(cause) != Some(cause) {
+            self.output.push_back(Output::Away(at, cause));
+        }
     }
 
     fn session_event(&mut self, event: SessionEvent) {
@@ -374,7 +389,7 @@ impl Recorder {
             SessionEvent::Playing { tracks } => {
                 self.framer
                     .set_channels(tracks.iter().flat_map(|t| [t.rtp_channel, t.rtcp_channel]));
-                let new = Media::new(&tracks, self.segmenter.end());
+                let new = Media::new(self.now, &tracks, self.segmenter.end());
                 self.output
                     .push_back(Output::Event(Event::Playing { tracks }));
                 *media = Some(Box::new(new));
@@ -385,9 +400,15 @@ impl Recorder {
 
     /// The same session goes on at another address.
     fn redirected(&mut self) {
-        if let State::Connected { session, .. } =
+        if let State::Connected { session, media, .. } =
             core::mem::replace(&mut self.state, State::Stopped)
         {
+            if let Some(mut media) = media {
+                let pool = Rc::clone(&self.pool);
+                let pool = &mut pool.borrow_mut();
+                media.finish(self.now, &mut self.segmenter, pool);
+                self.away(pool, Cause::CameraDisconnected);
+            }
             self.output.push_back(Output::Disconnect);
             self.output.push_back(connect_to(session.address()));
             self.state = State::Connecting { session };
@@ -398,9 +419,15 @@ impl Recorder {
         let own = match &self.state {
             State::Stopped | State::Connecting { .. } => self.now + IDLE,
             State::Waiting { until } => *until,
-            State::Connected { session, heard, .. } => {
-                let silent = *heard + SILENCE;
-                session.poll_timeout().map_or(silent, |at| at.min(silent))
+            State::Connected {
+                session,
+                media,
+                heard,
+            } => {
+                let media = media.as_ref();
+                let playing = media.map(|media| media.report_due().min(*heard + SILENCE));
+                let both = [session.poll_timeout(), playing].into_iter().flatten();
+                both.min().unwrap_or(self.now + IDLE)
             }
         };
         self.segmenter.poll_timeout().map_or(own, |at| at.min(own))
@@ -410,3 +437,6 @@ impl Recorder {
 fn connect_to(address: &CameraAddress) -> Output {
     Output::Connect(address.host().to_owned(), address.port())
 }
+
+#[cfg(test)]
+mod tests;

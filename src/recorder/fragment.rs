@@ -211,6 +211,11 @@ impl Builder {
         !self.video.samples.is_empty()
     }
 
+    /// Its age counts anew.
+    pub(super) fn wait_from(&mut self, now: Instant) {
+        self.opened = now;
+    }
+
     /// When its first sample came.
     pub(super) fn opened(&self) -> Instant {
         self.opened

@@ -54,6 +54,8 @@ struct Video {
     new_parameters: bool,
     /// Pictures are dropped until the next sync sample.
     broken: bool,
+    /// When the first packet of the access unit in progress came: only the next one completes it.
+    arrived: Option<Instant>,
     /// Why the access unit in progress cannot be whole.
     trouble: Option<Loss>,
 }
@@ -72,19 +74,23 @@ struct Channels {
     rtp: u8,
     rtcp: u8,
     payload_type: u8,
-    ssrc: u32,
+    /// None before the first packet.
+    ssrc: Option<u32>,
     sequence: SequenceTracker,
 }
 
 /// Cameras that time out a session without receiver reports want one at least so often.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Pictures farther apart over a jump of RTP time have a hole between them.
+const PAUSE_MAX: Ticks = Ticks(TIMESCALE as u64);
+
 /// Our own source in receiver reports.
 const OWN_SSRC: u32 = 0x4356_5231;
 
 impl Media {
-    /// The tracks that play. No sample is placed before `not_before`.
-    pub fn new(tracks: &[PlayingTrack], not_before: Ticks) -> Self {
+    /// The tracks that play from now on. No sample is placed before `not_before`.
+    pub fn new(now: Instant, tracks: &[PlayingTrack], not_before: Ticks) -> Self {
         let mut media = Self {
             timeline: Timeline::new(
                 not_before,
@@ -94,7 +100,7 @@ impl Media {
             settled: false,
             video: None,
             audio: None,
-            reported: Instant::START,
+            reported: now,
         };
         for track in tracks {
             if let Some(rtptime) = track.rtp_info.rtptime {
@@ -155,9 +161,15 @@ impl Media {
         self.complete_picture(now, segmenter, pool, &mut Outcome::default());
     }
 
-    /// A receiver report for each track, when one is due: interleaved packets to be sent.
+    /// When [`Media::poll_reports`] is due.
+    pub fn report_due(&self) -> Instant {
+        self.reported + REPORT_INTERVAL
+    }
+
+    /// A receiver report for each track that came, when they are due: interleaved packets to be
+    /// sent.
     pub fn poll_reports(&mut self, now: Instant) -> Option<Vec<u8>> {
-        if now.since(self.reported) < REPORT_INTERVAL {
+        if now < self.report_due() {
             return None;
         }
         self.reported = now;
@@ -166,7 +178,8 @@ impl Media {
         let packets: Vec<u8> = [video, audio]
             .into_iter()
             .flatten()
-            .flat_map(Channels::report)
+            .filter_map(Channels::report)
+            .flatten()
             .collect();
         (!packets.is_empty()).then_some(packets)
     }
@@ -204,6 +217,7 @@ impl Media {
         let Some(video) = &mut self.video else {
             return outcome;
         };
+        video.arrived.get_or_insert(now);
         let pushed = match segmenter.access_unit(pool) {
             Ok(mut buffer) => video.depacketizer.push(&packet, &mut buffer),
             Err(Full) => video.depacketizer.push(&packet, &mut Nowhere),
@@ -229,13 +243,14 @@ impl Media {
             Ok(mut buffer) => video.depacketizer.take(&mut buffer),
             Err(Full) => video.depacketizer.take(&mut Nowhere),
         };
+        let arrival = video.arrived.take().unwrap_or(now);
         let Some(unit) = unit else { return };
         let trouble = video.trouble.take();
         video.new_parameters |= unit.new_parameters;
         let result = if unit.damaged || (unit.preceded_by_loss && !unit.sync) {
             Err(trouble.unwrap_or(Loss::Packets))
         } else {
-            self.record_picture(now, segmenter, pool, unit, outcome)
+            self.record_picture((now, arrival), segmenter, pool, unit, outcome)
         };
         if let Err(loss) = result {
             self.lose_picture(now, segmenter, pool, loss, outcome);
@@ -244,7 +259,7 @@ impl Media {
 
     fn record_picture(
         &mut self,
-        now: Instant,
+        (now, arrival): (Instant, Instant),
         segmenter: &mut Segmenter,
         pool: &mut Pool,
         unit: AccessUnit,
@@ -263,16 +278,9 @@ impl Media {
         if video.new_parameters && unit.sync {
             let sets = video.depacketizer.parameters().ok_or(Loss::Parameters)?;
             let description = sps::describe(sets).map_err(|_| Loss::Parameters)?;
-            let depth = description.reorder_depth;
-            if video.decode_time.depth() < depth {
-                video.decode_time = DecodeTime::new(depth);
-            }
-            outcome.event = Some(Event::Recording {
-                size: (description.width, description.height),
-            });
+            video.decode_time.deepen(description.reorder_depth);
             segmenter.set_tracks(Some(description.clone()), audio.cloned());
             video.description = Some(description);
-            video.new_parameters = false;
         }
         if !self.settled {
             match segmenter.movable() {
@@ -284,13 +292,13 @@ impl Media {
                 None => self.settled = true,
             }
         }
-        let pts = match self.timeline.place(now, TrackKind::Video, unit.timestamp) {
+        let pts = match self
+            .timeline
+            .place(arrival, TrackKind::Video, unit.timestamp)
+        {
             Placed::At(pts) => pts,
             Placed::Ahead => return Err(Loss::Jump),
-            Placed::Jump => {
-                self.timeline.reanchor(segmenter.end());
-                return Err(Loss::Jump);
-            }
+            Placed::Jump => after_jump(&mut self.timeline, arrival, segmenter, unit, outcome)?,
         };
         if video.broken {
             video.decode_time.restart();
@@ -299,7 +307,7 @@ impl Media {
         let dts = match video.decode_time.place(pts, segmenter.picture_length()) {
             Ok(dts) => dts,
             Err(_) => {
-                video.decode_time = DecodeTime::new(video.decode_time.depth() + 1);
+                video.decode_time.deepen(video.decode_time.depth() + 1);
                 return Err(Loss::Order);
             }
         };
@@ -313,6 +321,14 @@ impl Media {
             .video(now, pool, sample)
             .map_err(|Full| Loss::Overload)?;
         outcome.recorded = true;
+        if unit.sync
+            && core::mem::take(&mut video.new_parameters)
+            && let Some(description) = &video.description
+        {
+            outcome.event = Some(Event::Recording {
+                size: (description.width, description.height),
+            });
+        }
         Ok(())
     }
 
@@ -354,6 +370,8 @@ impl Media {
         }
         let length = u64::from(audio.description.frame_length) * u64::from(TIMESCALE);
         let length = Ticks(length / u64::from(audio.description.sample_rate.max(1)));
+        // Sound from before the first picture belongs to no segment.
+        let wanted = (self.video.as_ref()).is_none_or(|video| video.description.is_some());
         let (timeline, frame_clock) = (&mut self.timeline, &mut audio.frame_clock);
         if lost.is_some() {
             audio.depacketizer.packets_lost();
@@ -364,6 +382,7 @@ impl Media {
             TrackKind::Audio,
             frame_clock.even(frame.timestamp),
         ) {
+            Placed::At(_) if !wanted => {}
             Placed::At(at) => {
                 recorded |= segmenter.audio(now, pool, at, length, frame.data).is_ok();
             }
@@ -386,6 +405,7 @@ impl Video {
             description: None,
             new_parameters: true,
             broken: false,
+            arrived: None,
             trouble: None,
         }
     }
@@ -414,7 +434,7 @@ impl Channels {
             rtp: track.rtp_channel,
             rtcp: track.rtcp_channel,
             payload_type: track.payload_type,
-            ssrc: 0,
+            ssrc: None,
             sequence: SequenceTracker::default(),
         }
     }
@@ -425,7 +445,7 @@ impl Channels {
         if packet.payload_type != self.payload_type {
             return None;
         }
-        self.ssrc = packet.ssrc;
+        self.ssrc = Some(packet.ssrc);
         match self.sequence.receive(packet.ssrc, packet.sequence) {
             Received::InOrder => Some((packet, None)),
             Received::Lost(lost) => Some((packet, Some(lost))),
@@ -434,15 +454,16 @@ impl Channels {
         }
     }
 
-    /// An interleaved receiver report on this track.
-    fn report(&mut self) -> Vec<u8> {
+    /// An interleaved receiver report on this track; none before its first packet.
+    fn report(&mut self) -> Option<Vec<u8>> {
+        let ssrc = self.ssrc?;
         let mut report = [0; RECEIVER_REPORT_LEN];
         let reception = self.sequence.report();
-        let len = write_receiver_report(&mut report, OWN_SSRC, self.ssrc, reception);
+        let len = write_receiver_report(&mut report, OWN_SSRC, ssrc, reception);
         let size = u16::try_from(len).unwrap_or_default().to_be_bytes();
         let mut packet = vec![b'$', self.rtcp, size[0], size[1]];
         packet.extend_from_slice(&report);
-        packet
+        Some(packet)
     }
 }
 
@@ -472,6 +493,33 @@ impl Loss {
             Self::Parameters => Cause::FormatChanged,
         }
     }
+}
+
+/// The place of a picture at which the camera's RTP time jumped (Intelbras DVR: single pictures
+/// stamped hours away; others when their clock is set).
+///
+/// By the sequence numbers nothing is missing, so recording goes on at the arrival. Only after a
+/// pause of [`PAUSE_MAX`] is there a hole, and what follows has to wait for a sync sample.
+fn after_jump(
+    timeline: &mut Timeline,
+    arrival: Instant,
+    segmenter: &mut Segmenter,
+    unit: AccessUnit,
+    outcome: &mut Outcome,
+) -> Result<Ticks, Loss> {
+    timeline.reanchor(segmenter.end());
+    let Placed::At(pts) = timeline.place(arrival, TrackKind::Video, unit.timestamp) else {
+        return Err(Loss::Jump);
+    };
+    if pts.since(segmenter.end()) <= PAUSE_MAX {
+        return Ok(pts);
+    }
+    if !unit.sync {
+        return Err(Loss::Jump);
+    }
+    segmenter.lose(arrival.ticks(), Loss::Jump.cause());
+    outcome.event = Some(Event::MediaLost(Loss::Jump));
+    Ok(pts)
 }
 
 /// RTP ticks of an audio frame: with explicit SBR the RTP clock may run at twice the core's rate.

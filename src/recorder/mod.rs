@@ -16,6 +16,7 @@ pub mod fragment;
 pub mod media;
 pub mod pool;
 pub mod segmenter;
+pub mod testing;
 
 /// What log, state and events are told.
 #[derive(Debug)]

@@ -60,6 +60,7 @@ pub struct Segmenter {
     last_sync: Option<Ticks>,
     gop: Ticks,
     last_audio: Option<Instant>,
+    last_audio_at: Option<Ticks>,
     output: heapless::Deque<Output, 8>,
 }
 
@@ -88,6 +89,9 @@ struct Closing {
 /// How long a segment waits for audio that belongs to it.
 const LATE_AUDIO: Duration = Duration::from_secs(1);
 
+/// One access unit ends at most two segments, each with its last fragment.
+const OUTPUTS_AT_ONCE: usize = 4;
+
 /// A fragment whose next sample does not come is finished this long after its time.
 const STALL: Duration = Duration::from_millis(100);
 
@@ -111,6 +115,7 @@ impl Segmenter {
             last_sync: None,
             gop: Ticks(u64::from(TIMESCALE)),
             last_audio: None,
+            last_audio_at: None,
             output: heapless::Deque::new(),
         }
     }
@@ -227,7 +232,16 @@ impl Segmenter {
         length: Ticks,
         data: &[u8],
     ) -> Result<(), Full> {
+        // An RTP packet may hold thousands of (empty) frames.
+        if self.output.len() + OUTPUTS_AT_ONCE > self.output.capacity() {
+            return Err(Full);
+        }
         self.last_audio = Some(now);
+        // A camera whose sound goes back in time: no decoder takes that.
+        if self.last_audio_at.is_some_and(|last| at <= last) {
+            return Ok(());
+        }
+        self.last_audio_at = Some(at);
         if let Some(closing) = &mut self.closing {
             if at < closing.end {
                 closing.segment.audio_samples += 1;
@@ -278,11 +292,17 @@ impl Segmenter {
             .is_some_and(|deadline| deadline <= now)
         {
             // The access unit in progress, and audio ahead of the video, go on in the next.
-            if let Ok(next) = self
+            match self
                 .current
                 .split(now, pool, self.audio_bound(), Keep::Ended)
             {
-                self.finish_fragment(pool, next);
+                Ok(next) => self.finish_fragment(pool, next),
+                // No block is free for the rest, and there is none: as it is. Otherwise all
+                // blocks could come to wait in fragments that nobody can end.
+                Err(Full) if self.current.tail_len() == 0 => {
+                    self.finish_fragment(pool, Builder::default());
+                }
+                Err(Full) => self.current.wait_from(now),
             }
         }
     }
@@ -486,6 +506,10 @@ impl Segmenter {
             rtp: u32_of(at),
             sync: true,
         };
+        if self.segment.is_some() && at.since(self.end) > Ticks(u64::from(TIMESCALE)) {
+            self.finish(pool);
+            self.lose(at, Cause::MediaLost);
+        }
         if self.segment.is_none() {
             return self.begin(pool, as_sample);
         }
@@ -1003,6 +1027,55 @@ mod tests {
             (segments[0].video, segments[0].lost),
             (36, (24, 24 * PICTURE))
         );
+    }
+
+    #[test]
+    fn an_old_fragment_ends_also_when_no_block_is_free() {
+        let mut bench = Bench::new(10, 1 << 30, false);
+        bench.picture(900_000, true, 1000).unwrap();
+        bench.picture(900_000 + PICTURE, false, 1000).unwrap();
+        let mut taken: Vec<_> = core::iter::from_fn(|| bench.pool.take()).collect();
+        let due = bench.segmenter.poll_timeout().unwrap();
+        // With an access unit in progress it waits: that one needs a block of its own.
+        let mut unit = bench.segmenter.access_unit(&mut bench.pool).unwrap();
+        unit.append(&[7; 10]).unwrap();
+        bench.segmenter.handle_timeout(due, &mut bench.pool);
+        bench.drain();
+        assert!(bench.segments.is_empty());
+        let due = bench.segmenter.poll_timeout().filter(|at| *at > due);
+        bench.segmenter.drop_access_unit(&mut bench.pool);
+        bench
+            .segmenter
+            .handle_timeout(due.unwrap(), &mut bench.pool);
+        bench.drain();
+        assert_eq!(bench.segments[0].video, 2);
+        taken.drain(..).for_each(|block| bench.pool.give(block));
+        bench.finish();
+    }
+
+    #[test]
+    fn sound_does_not_go_back_in_time() {
+        let mut bench = Bench::new(10, 1 << 30, true);
+        bench.picture(900_000, true, 1000).unwrap();
+        for at in [0, 1, 2, 1, 2, 3] {
+            bench.sound(900_000 + at * AUDIO_FRAME);
+        }
+        let audio = bench.finish().remove(0).audio;
+        assert_eq!(audio, [0, 1, 2, 3].map(|at| 900_000 + at * AUDIO_FRAME));
+    }
+
+    #[test]
+    fn a_pause_of_the_only_sound_is_a_hole() {
+        let mut bench = Bench::new(10, 1 << 30, true);
+        let (_, audio) = description();
+        bench.segmenter.set_tracks(None, Some(audio));
+        let again = 900_000 + AUDIO_FRAME + u64::from(TIMESCALE) + 1;
+        for at in [900_000, again] {
+            bench.sound(at);
+        }
+        let segments = bench.finish();
+        let hole = (900_000 + AUDIO_FRAME, again, Cause::MediaLost);
+        assert_eq!(segments[1].holes, [hole]);
     }
 
     #[test]
