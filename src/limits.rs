@@ -70,7 +70,7 @@ pub const RTSP_HEAD_MAX: usize = 16 * 1024;
 pub const RTSP_BODY_MAX: usize = 48 * 1024;
 
 /// Bytes the framer holds of one camera.
-pub const FRAMER_BUFFER: usize = 128 * 1024;
+pub const FRAMER_BUFFER: usize = 132 * 1024;
 
 /// Gaps told with one segment; more are merged.
 pub const GAPS_MAX: usize = 16;
@@ -86,7 +86,8 @@ pub const NAME_MAX: usize = 32;
 
 const _: () = assert!(BLOCK_SIZE.is_multiple_of(PAGE));
 const _: () = assert!(INIT_SEGMENT_MAX <= BLOCK_SIZE);
-const _: () = assert!(INTERLEAVED_MAX <= FRAMER_BUFFER);
+// What is left of a packet, and a whole buffer of the socket behind it.
+const _: () = assert!(INTERLEAVED_MAX + BLOCK_SIZE <= FRAMER_BUFFER);
 const _: () = assert!(RTSP_HEAD_MAX + RTSP_BODY_MAX <= FRAMER_BUFFER);
 const _: () = assert!(RING_BYTES_MIN / 8 >= 2 * MIB);
 const _: () = assert!((POOL_BLOCKS * BLOCK_SIZE) as u64 <= 24 * MIB);

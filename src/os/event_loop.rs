@@ -5,17 +5,20 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::TcpStream;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::time::Duration;
 
 use smol::io::AsyncWriteExt;
+use smol::stream::StreamExt;
 use smol::{Async, Timer, channel, future};
 
 use super::clock::Clock;
 use super::flash_thread::FlashMessage;
 use super::report::CameraReport;
 use super::shared::RingId;
+use crate::gap::Cause;
 use crate::limits::{BLOCK_SIZE, POOL_BLOCKS};
 use crate::recorder::engine::{Input, Output, Recorder, RecorderConfig};
 use crate::recorder::fragment::Fragment;
@@ -41,8 +44,8 @@ pub struct Loop {
 pub enum Control {
     /// Its configuration changed.
     Reconfigure(Box<RecorderConfig>),
-    /// Record no more.
-    Stop,
+    /// Record no more. With a cause: the camera left the configuration; without, `cvr` ends.
+    Stop(Option<Cause>),
 }
 
 /// A camera's connection, or the attempt to make one.
@@ -97,7 +100,7 @@ pub struct CameraTask {
     /// Its engine.
     pub recorder: Recorder,
     /// How it is told of changes.
-    pub control: channel::Receiver<Control>,
+    control: Pin<Box<channel::Receiver<Control>>>,
     /// Where its state is shown.
     pub report: CameraReport,
     link: Link,
@@ -117,7 +120,7 @@ impl CameraTask {
         Self {
             ring,
             recorder,
-            control,
+            control: Box::pin(control),
             report,
             link: Link::None,
             timer: Timer::never(),
@@ -153,8 +156,13 @@ impl CameraTask {
                     self.recorder
                         .handle_input(shared.clock.now(), Input::Timeout);
                 }
-                Wake::Control(Some(Control::Stop) | None) => {
-                    self.recorder.handle_input(shared.clock.now(), Input::Stop);
+                Wake::Control(stop) => {
+                    let cause = match stop {
+                        Some(Control::Stop(cause)) => cause,
+                        _ => None,
+                    };
+                    let now = shared.clock.now();
+                    self.recorder.handle_input(now, Input::Stop(cause));
                     self.drain(shared).await;
                     return;
                 }
@@ -186,7 +194,7 @@ impl CameraTask {
                 Output::Away(at, cause) => {
                     self.send_to_flash(shared, FlashMessage::Away(self.ring, at, cause));
                 }
-                Output::Event(event) => self.report.event(&event),
+                Output::Event(event) => self.report.event(shared.clock.now(), &event),
             }
         }
         self.report.stats(self.recorder.stats());
@@ -280,7 +288,8 @@ impl CameraTask {
             timer.await;
             Wake::Time
         };
-        let control = async { Wake::Control(self.control.recv().await.ok()) };
+        // As a stream it keeps its place in the queue of those who wait: no allocation.
+        let control = async { Wake::Control(self.control.next().await) };
         future::or(control, future::or(io, time)).await
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, SyncSender, channel as unbounded, sync_channel};
+use std::sync::mpsc::{Sender, SyncSender, TrySendError, channel as unbounded, sync_channel};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -15,7 +15,7 @@ use smol::{Async, LocalExecutor, Task, Timer, channel, future};
 
 use super::activation::{geometry_of, names_of};
 use super::clock::Clock;
-use super::config_file;
+use super::config_file::{self, LoadError};
 use super::event_loop::{CameraTask, Control, Loop};
 use super::flash_thread::{FlashHandle, FlashMessage, FlashThread, RingSpec};
 use super::https::TrustedCertificates;
@@ -24,7 +24,7 @@ use super::report::CameraReport;
 use super::shared::{RingId, Shared};
 use super::status_file::StatusFile;
 use super::upload_thread::{UploadSettings, UploadThread};
-use crate::config::{Camera, Config, State};
+use crate::config::{AssetPattern, Camera, Config, State};
 use crate::gap::Cause;
 use crate::limits::FRAGMENTS_IN_FLIGHT;
 use crate::recorder::engine::{Recorder, RecorderConfig};
@@ -59,6 +59,9 @@ impl std::error::Error for RunError {}
 /// A camera whose task runs.
 struct Running {
     camera: Camera,
+    /// Size of the ring and asset as they were when the ring was opened; only a restart of `cvr`
+    /// changes them.
+    activated: (u64, AssetPattern),
     control: channel::Sender<Control>,
     task: Task<()>,
 }
@@ -86,6 +89,9 @@ const STACK: usize = 1024 * 1024;
 
 /// The camera's farewell may take so long when `cvr` stops.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A full queue of the flash thread is tried again after this.
+const QUEUE_RETRY: Duration = Duration::from_millis(50);
 
 /// The card may take so long when `cvr` stops: with the farewell less than the 5 s allowed.
 const CLOSING: Duration = Duration::from_millis(3500);
@@ -215,18 +221,26 @@ impl Gateway<'_, '_> {
         };
         self.tell_flash(message);
         let (control, told) = channel::bounded(4);
+        // A camera that comes back was not wanted meanwhile; at the start of `cvr` it is a restart.
+        let cause = if known.is_some() {
+            Cause::Inactive
+        } else {
+            Cause::Restarted
+        };
         let recorder = Recorder::new(
             recorder_config(&self.config, &camera),
             Rc::clone(&self.common.pool),
             self.clock.now(),
-            Cause::Restarted,
+            cause,
             seed(),
         );
         let report = CameraReport::new(camera.name.clone(), Arc::clone(&self.shared));
         let task = CameraTask::new(ring, recorder, told, report);
         let task = self.executor.spawn(task.run(self.common));
+        let activated = (camera.ring_bytes, camera.asset.clone());
         self.running.push(Running {
             camera,
+            activated,
             control,
             task,
         });
@@ -258,17 +272,23 @@ impl Gateway<'_, '_> {
 
     /// SIGHUP: reads the configuration again. A wrong one changes nothing.
     async fn reload(&mut self) {
-        let loaded = config_file::load(self.path)
-            .and_then(|judged| config_file::judge_storage(&judged).map(|_| judged.config));
-        let new = match loaded {
-            Ok(new) => new,
+        let path = self.path.to_owned();
+        // The card may take its time, and other cameras send meanwhile.
+        let loaded = smol::unblock(move || {
+            let judged = config_file::load(&path)?;
+            config_file::judge_storage(&judged)?;
+            Ok::<_, LoadError>((settings_of(&judged.config), judged.config))
+        });
+        let loaded = loaded.await;
+        let (settings, new) = match loaded {
+            Ok(loaded) => loaded,
             Err(error) => {
                 log::error!("{error}; recording goes on with the configuration before");
                 self.shared.status().message = error.to_string();
                 return;
             }
         };
-        let message = needs_restart(&self.config, &new);
+        let message = self.needs_restart(&new);
         if !message.is_empty() {
             log::warn!("{message}");
         }
@@ -281,7 +301,13 @@ impl Gateway<'_, '_> {
         logger::set_level(self.config.log_level);
         self.tell_flash(FlashMessage::SyncInterval(self.config.flash_sync_interval));
         self.shared.status().upload.container = self.config.container.to_string();
-        let _ = self.uploads.send(settings_of(&self.config));
+        let _ = self.uploads.send(settings);
+        // A Put to where nothing more is to be sent would hold up the next.
+        if old.container != self.config.container
+            || old.trusted_certificates_path != self.config.trusted_certificates_path
+        {
+            self.shared.cancel_put();
+        }
         self.shared.ring_bell();
         self.apply_cameras().await;
         log::info!("the configuration was read again");
@@ -303,8 +329,21 @@ impl Gateway<'_, '_> {
         }
         for running in gone {
             log::info!("{}: left the configuration", running.camera.name);
-            let _ = running.control.send(Control::Stop).await;
-            running.task.await;
+            let stop = Control::Stop(Some(Cause::Inactive));
+            let _ = running.control.send(stop).await;
+            // A camera that does not take its farewell must not hold up the signals.
+            let mut task = running.task;
+            let ended = async {
+                (&mut task).await;
+                true
+            };
+            let late = async {
+                Timer::after(FAREWELL).await;
+                false
+            };
+            if !future::or(ended, late).await {
+                task.detach();
+            }
             self.shared.change_camera(&running.camera.name, |camera| {
                 camera.state = "inactive".into();
             });
@@ -333,7 +372,7 @@ impl Gateway<'_, '_> {
         log::info!("stopping");
         let farewell = async {
             for running in &self.running {
-                let _ = running.control.send(Control::Stop).await;
+                let _ = running.control.send(Control::Stop(None)).await;
             }
             for running in self.running.drain(..) {
                 running.task.await;
@@ -344,10 +383,57 @@ impl Gateway<'_, '_> {
         })
         .await;
         let (done, closed) = sync_channel(1);
-        self.tell_flash(FlashMessage::Stop(done));
-        if closed.recv_timeout(CLOSING).is_err() {
+        let begun = self.clock.now();
+        let mut message = FlashMessage::Stop(done);
+        // A card that stalls may have filled the queue.
+        while let Err(TrySendError::Full(back)) = self.flash.try_send(message) {
+            if self.clock.now().since(begun) >= CLOSING {
+                break;
+            }
+            message = back;
+            Timer::after(QUEUE_RETRY).await;
+        }
+        let left = CLOSING.saturating_sub(self.clock.now().since(begun));
+        if closed.recv_timeout(left).is_err() {
             log::error!("the card did not take the last of the video in time");
         }
+    }
+
+    /// What of a new configuration needs a restart; empty if nothing does.
+    fn needs_restart(&self, new: &Config) -> String {
+        let old = &self.config;
+        let top = [
+            ("gatewayName", old.gateway_name != new.gateway_name),
+            (
+                "localMediaCachePath",
+                old.local_media_cache_path != new.local_media_cache_path,
+            ),
+            ("statusPath", old.status_path != new.status_path),
+        ];
+        let mut keys: Vec<String> = top
+            .iter()
+            .filter(|(_, changed)| *changed)
+            .map(|(key, _)| (*key).to_owned())
+            .collect();
+        for camera in &new.cameras {
+            let running = self
+                .running
+                .iter()
+                .find(|running| running.camera.name == camera.name);
+            let Some((ring_bytes, asset)) = running.map(|running| &running.activated) else {
+                continue;
+            };
+            if *ring_bytes != camera.ring_bytes {
+                keys.push(format!("{}: localMediaCacheMaximumSizeMiB", camera.name));
+            }
+            if *asset != camera.asset {
+                keys.push(format!("{}: assetNamePattern", camera.name));
+            }
+        }
+        if keys.is_empty() {
+            return String::new();
+        }
+        format!("takes effect at the next start of cvr: {}", keys.join(", "))
     }
 
     fn show(&self, camera: status::Camera) {
@@ -367,35 +453,6 @@ impl Gateway<'_, '_> {
             log::error!("the flash thread has ended");
         }
     }
-}
-
-/// What of a new configuration needs a restart; empty if nothing does.
-fn needs_restart(old: &Config, new: &Config) -> String {
-    let mut keys = Vec::new();
-    if old.gateway_name != new.gateway_name {
-        keys.push("gatewayName".to_owned());
-    }
-    if old.local_media_cache_path != new.local_media_cache_path {
-        keys.push("localMediaCachePath".to_owned());
-    }
-    if old.status_path != new.status_path {
-        keys.push("statusPath".to_owned());
-    }
-    for camera in &new.cameras {
-        let before = old.cameras.iter().find(|before| before.name == camera.name);
-        if let Some(before) = before {
-            if before.ring_bytes != camera.ring_bytes {
-                keys.push(format!("{}: localMediaCacheMaximumSizeMiB", camera.name));
-            }
-            if before.asset != camera.asset {
-                keys.push(format!("{}: assetNamePattern", camera.name));
-            }
-        }
-    }
-    if keys.is_empty() {
-        return String::new();
-    }
-    format!("takes effect at the next start of cvr: {}", keys.join(", "))
 }
 
 fn recorder_config(config: &Config, camera: &Camera) -> RecorderConfig {

@@ -1,27 +1,65 @@
 //! What a camera's engine tells, as log lines and in the published state.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::shared::Shared;
 use crate::recorder::{Event, Stats};
 use crate::rtsp::{IgnoreReason, TrackCodec};
 use crate::status::{Camera, Received};
+use crate::time::Instant;
 
 /// One camera's place in log and state.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct CameraReport {
     name: String,
     shared: Arc<Shared>,
+    lost: Repeated,
+    away: Repeated,
+}
+
+/// A line that comes again and again is told once in [`REPEAT`], with how often it came.
+#[derive(Debug, Default)]
+struct Repeated {
+    last: Option<(String, Instant)>,
+    held_back: u32,
+}
+
+/// The same trouble is told again after this.
+const REPEAT: Duration = Duration::from_secs(600);
+
+impl Repeated {
+    fn tell(&mut self, now: Instant, name: &str, line: &str) {
+        let again = self.last.as_ref().is_some_and(|(last, _)| last == line);
+        let soon = self
+            .last
+            .as_ref()
+            .is_some_and(|(_, at)| now.since(*at) < REPEAT);
+        if again && soon {
+            self.held_back += 1;
+            return;
+        }
+        match core::mem::take(&mut self.held_back) {
+            count if again && count > 0 => log::warn!("{name}: {line} ({count} times more since)"),
+            _ => log::warn!("{name}: {line}"),
+        }
+        self.last = Some((line.to_owned(), now));
+    }
 }
 
 impl CameraReport {
     /// For the camera `name`, which the state has already.
     pub fn new(name: String, shared: Arc<Shared>) -> Self {
-        Self { name, shared }
+        Self {
+            name,
+            shared,
+            lost: Repeated::default(),
+            away: Repeated::default(),
+        }
     }
 
     /// Shows what happened.
-    pub fn event(&self, event: &Event) {
+    pub fn event(&mut self, now: Instant, event: &Event) {
         let name = &self.name;
         match event {
             Event::Connected => {
@@ -58,9 +96,14 @@ impl CameraReport {
                 log::info!("{name}: recording H.264 {width}x{height}");
                 self.change(|camera| camera.video = format!("H.264 {width}x{height}"));
             }
-            Event::MediaLost(loss) => log::warn!("{name}: {loss}: waiting for a sync sample"),
+            Event::MediaLost(loss) => {
+                self.lost
+                    .tell(now, name, &format!("{loss}: waiting for a sync sample"));
+            }
             Event::Lost { reason, wait } => {
-                log::warn!(
+                self.away
+                    .tell(now, name, &format!("{reason}; tried again, for ever"));
+                log::debug!(
                     "{name}: {reason}; tried again in {:.1} s",
                     wait.as_secs_f32()
                 );

@@ -28,15 +28,17 @@ impl StatusFile {
     /// Writes the state as it is now; a reader sees the old one or the new one.
     pub fn write(&mut self, shared: &Shared, clock: &Clock) {
         let rings = shared.rings().clone();
-        let mut status = shared.status();
-        status.time = utc_now().to_string();
-        status.clock = clock.utc_offset().1.as_str().into();
-        for ring in rings.iter().flatten() {
-            if let Some(camera) = status.cameras.iter_mut().find(|c| c.name == ring.name) {
-                fill_cache(camera, ring);
+        let status = {
+            let mut status = shared.status();
+            status.time = utc_now().to_string();
+            status.clock = clock.utc_offset().1.as_str().into();
+            for ring in rings.iter().flatten() {
+                if let Some(camera) = status.cameras.iter_mut().find(|c| c.name == ring.name) {
+                    fill_cache(camera, ring);
+                }
             }
-        }
-        let status = status.clone();
+            status.clone()
+        };
         let Ok(json) = status.write_json(&mut self.json) else {
             return;
         };

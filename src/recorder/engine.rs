@@ -39,8 +39,9 @@ pub enum Input<'a> {
     Received(&'a [u8]),
     /// Time has passed.
     Timeout,
-    /// Record no more: end the segment, say goodbye to the camera. For good.
-    Stop,
+    /// Record no more: end the segment, say goodbye to the camera. For good. With a cause, what
+    /// is missing from here on has that cause; without, `cvr` itself ends.
+    Stop(Option<Cause>),
 }
 
 /// What to do.
@@ -120,8 +121,10 @@ impl Recorder {
             State::Stopped
         };
         let mut segmenter = Segmenter::new(config.cutting, cause);
+        let mut output = std::collections::VecDeque::with_capacity(8);
         if !config.active {
             segmenter.lose(now.ticks(), Cause::Inactive);
+            output.push_back(Output::Away(now.ticks(), Cause::Inactive));
         }
         Self {
             segmenter,
@@ -132,7 +135,7 @@ impl Recorder {
             framer: Framer::new(),
             backoff: Backoff::camera(),
             random: Random::new(seed),
-            output: std::collections::VecDeque::with_capacity(8),
+            output,
             away: None,
             stats: Stats::default(),
         }
@@ -146,7 +149,7 @@ impl Recorder {
             Input::Disconnected(reason) => self.disconnected(reason),
             Input::Received(data) => self.received(data),
             Input::Timeout => self.timeout(),
-            Input::Stop => self.stop(),
+            Input::Stop(cause) => self.stop(cause),
         }
     }
 
@@ -174,7 +177,7 @@ impl Recorder {
         self.config = config;
         match (was, is) {
             (true, false) => {
-                self.leave(Cause::Inactive);
+                self.leave(Some(Cause::Inactive));
                 self.state = State::Stopped;
                 self.output.push_back(Output::Event(Event::Inactive));
             }
@@ -183,7 +186,7 @@ impl Recorder {
                 self.state = State::Waiting { until: now };
             }
             (true, true) if moved => {
-                self.leave(Cause::Restarted);
+                self.leave(Some(Cause::Restarted));
                 self.backoff.reset();
                 self.state = State::Waiting { until: now };
             }
@@ -310,13 +313,13 @@ impl Recorder {
         self.segmenter.handle_timeout(self.now, pool);
     }
 
-    fn stop(&mut self) {
-        self.leave(Cause::Restarted);
+    fn stop(&mut self, cause: Option<Cause>) {
+        self.leave(cause);
         self.state = State::Stopped;
     }
 
     /// Ends the session, if there is one, by our own will.
-    fn leave(&mut self, cause: Cause) {
+    fn leave(&mut self, cause: Option<Cause>) {
         let pool = Rc::clone(&self.pool);
         let pool = &mut pool.borrow_mut();
         if let State::Connected { session, media, .. } = &mut self.state {
@@ -334,7 +337,10 @@ impl Recorder {
         ) {
             self.output.push_back(Output::Disconnect);
         }
-        self.away(pool, cause);
+        match cause {
+            Some(cause) => self.away(pool, cause),
+            None => self.segmenter.finish(pool),
+        }
     }
 
     fn lose(&mut self, reason: Reason) {

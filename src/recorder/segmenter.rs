@@ -169,10 +169,12 @@ impl Segmenter {
         end_holes(&mut start.segment.holes, segment.start);
         self.current.move_back(by);
         self.end = self.end.since(by).max(segment.floor);
-        for at in [&mut self.last_dts, &mut self.last_sync]
-            .into_iter()
-            .flatten()
-        {
+        let times = [
+            &mut self.last_dts,
+            &mut self.last_sync,
+            &mut self.last_audio_at,
+        ];
+        for at in times.into_iter().flatten() {
             *at = at.since(by);
         }
     }
@@ -361,7 +363,10 @@ impl Segmenter {
         }
         let long = self.current.length_to(TrackKind::Video, sample.dts)
             >= Ticks::from_duration(self.cutting.fragment_length);
-        if self.current.has_video() && (sample.sync || long || !self.current.has_room()) {
+        // A card that is behind gets what there is: only what is synced frees the pool.
+        let scarce = pool.free() < pool.blocks() / 4;
+        let ends = sample.sync || long || scarce || !self.current.has_room();
+        if self.current.has_video() && ends {
             let next = self.current.split(now, pool, sample.pts, Keep::AllVideo)?;
             self.finish_fragment(pool, next);
         }
@@ -886,6 +891,7 @@ mod tests {
         bench.sound(900_500);
         assert_eq!(bench.segmenter.movable(), Some(Ticks(900_000)));
         bench.segmenter.move_back(Ticks(100_000));
+        bench.sound(800_500 + AUDIO_FRAME);
         bench.lead = 100_000;
         assert_eq!(bench.segmenter.end(), Ticks(800_000 + PICTURE));
         for i in 1..60 {
@@ -898,7 +904,7 @@ mod tests {
         assert_eq!((segments[0].start, segments[0].video), (800_000, 60));
         assert_eq!(segments[0].end, Some(800_000 + 60 * PICTURE));
         assert_eq!(segments[0].holes, [(0, 800_000, Cause::Restarted)]);
-        assert_eq!(segments[0].audio, [800_500]);
+        assert_eq!(segments[0].audio, [800_500, 800_500 + AUDIO_FRAME]);
     }
 
     #[test]
