@@ -95,7 +95,8 @@ pub struct FlashThread {
 
 /// An open ring and what is not yet durable in it.
 struct Slot {
-    name: String,
+    /// Shared, since it is at hand at each write, and none of them allocates.
+    name: Arc<str>,
     ring: Ring<RingFiles>,
     all_prepared: bool,
     unsynced: heapless::Deque<Box<Fragment>, FRAGMENTS_IN_FLIGHT>,
@@ -375,7 +376,7 @@ impl FlashThread {
     ) -> Option<T> {
         let shared = Arc::clone(&self.shared);
         let slot = self.rings.get_mut(id)?.as_mut()?;
-        let name = slot.name.clone();
+        let name = Arc::clone(&slot.name);
         let mut on_evict = |evicted: Evicted| told(&shared, &name, evicted);
         let mut failing = false;
         let done = loop {
@@ -437,7 +438,7 @@ impl FlashThread {
                         .preparing(&slot.name, files.prepared(), files.size());
                 }
                 Err(error) => {
-                    let name = slot.name.clone();
+                    let name = Arc::clone(&slot.name);
                     log::error!("{name}: the ring cannot be made: {error}");
                     set_message(
                         &self.shared,
@@ -469,7 +470,7 @@ impl FlashThread {
 impl Slot {
     fn new(name: String, ring: Ring<RingFiles>, all_prepared: bool) -> Self {
         Self {
-            name,
+            name: name.into(),
             ring,
             all_prepared,
             unsynced: heapless::Deque::new(),
