@@ -35,7 +35,7 @@ pub enum Input<'a> {
     Connected,
     /// It could not be made, or it ended.
     Disconnected(Reason),
-    /// Bytes came.
+    /// Bytes came; at most [`BLOCK_SIZE`](crate::limits::BLOCK_SIZE) at once.
     Received(&'a [u8]),
     /// Time has passed.
     Timeout,

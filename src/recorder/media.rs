@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::channels::Channels;
 use super::decode_time::DecodeTime;
 use super::fragment::VideoSample;
 use super::pool::Pool;
@@ -12,9 +13,7 @@ use crate::media::{AudioDescription, TrackKind, VideoDescription};
 use crate::rtp::aac::{self, AacError, AacFormat};
 use crate::rtp::frame_clock::FrameClock;
 use crate::rtp::h264::{self, AccessUnit, DepacketizeError};
-use crate::rtp::packet::Packet;
-use crate::rtp::rtcp::{self, RECEIVER_REPORT_LEN, Report, write_receiver_report};
-use crate::rtp::sequence::{Received, SequenceTracker};
+use crate::rtp::rtcp::{self, Report};
 use crate::rtp::timeline::{Placed, Timeline};
 use crate::rtp::{AccessUnitBuffer, Full, sps};
 use crate::rtsp::{PlayingTrack, TrackCodec};
@@ -68,25 +67,11 @@ struct Audio {
     description: AudioDescription,
 }
 
-/// One track's packets.
-#[derive(Debug)]
-struct Channels {
-    rtp: u8,
-    rtcp: u8,
-    payload_type: u8,
-    /// None before the first packet.
-    ssrc: Option<u32>,
-    sequence: SequenceTracker,
-}
-
 /// Cameras that time out a session without receiver reports want one at least so often.
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Pictures farther apart over a jump of RTP time have a hole between them.
 const PAUSE_MAX: Ticks = Ticks(TIMESCALE as u64);
-
-/// Our own source in receiver reports.
-const OWN_SSRC: u32 = 0x4356_5231;
 
 impl Media {
     /// The tracks that play from now on. No sample is placed before `not_before`.
@@ -425,45 +410,6 @@ impl Audio {
             frame_clock,
             description: description.clone(),
         })
-    }
-}
-
-impl Channels {
-    fn new(track: &PlayingTrack) -> Self {
-        Self {
-            rtp: track.rtp_channel,
-            rtcp: track.rtcp_channel,
-            payload_type: track.payload_type,
-            ssrc: None,
-            sequence: SequenceTracker::default(),
-        }
-    }
-
-    /// The packet, if it is this track's, and how many are missing before it, if any.
-    fn receive<'a>(&mut self, data: &'a [u8]) -> Option<(Packet<'a>, Option<u16>)> {
-        let packet = Packet::parse(data).ok()?;
-        if packet.payload_type != self.payload_type {
-            return None;
-        }
-        self.ssrc = Some(packet.ssrc);
-        match self.sequence.receive(packet.ssrc, packet.sequence) {
-            Received::InOrder => Some((packet, None)),
-            Received::Lost(lost) => Some((packet, Some(lost))),
-            Received::Restarted => Some((packet, Some(0))),
-            Received::Duplicate | Received::Late => None,
-        }
-    }
-
-    /// An interleaved receiver report on this track; none before its first packet.
-    fn report(&mut self) -> Option<Vec<u8>> {
-        let ssrc = self.ssrc?;
-        let mut report = [0; RECEIVER_REPORT_LEN];
-        let reception = self.sequence.report();
-        let len = write_receiver_report(&mut report, OWN_SSRC, ssrc, reception);
-        let size = u16::try_from(len).unwrap_or_default().to_be_bytes();
-        let mut packet = vec![b'$', self.rtcp, size[0], size[1]];
-        packet.extend_from_slice(&report);
-        Some(packet)
     }
 }
 

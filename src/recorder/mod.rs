@@ -10,6 +10,7 @@ use std::io;
 
 use crate::rtsp::{FramerError, IgnoreReason, PlayingTrack, SessionError};
 
+mod channels;
 pub mod decode_time;
 pub mod engine;
 pub mod fragment;

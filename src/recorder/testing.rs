@@ -53,7 +53,7 @@ pub struct CameraScript {
     pub sps: Option<&'static [u8]>,
     /// It has sound.
     pub audio: bool,
-    /// User name and password that it demands, and whether by Digest. Nothing fits: all is refused.
+    /// It refuses every user name and password, asking for them so.
     pub refuses: Option<Scheme>,
     /// DESCRIBE is answered with a redirection to here.
     pub redirect: Option<&'static str>,
@@ -116,7 +116,8 @@ impl Camera {
         self.audio_start = self.audio_start.wrapping_add_signed(audio);
     }
 
-    /// What it answers to the bytes of a request, or to receiver reports: nothing.
+    /// Takes in the bytes of one request, or of receiver reports, and gives the answer; none to
+    /// reports.
     pub fn receive(&mut self, mut bytes: &[u8]) -> Vec<u8> {
         if !bytes.starts_with(b"$") {
             return self.answer(&String::from_utf8_lossy(bytes));
