@@ -21,7 +21,7 @@ fn main(arguments: &mut Parser, console: &mut Console<'_>) -> Result<(), Failure
     let judged = config_file::load(&path)?;
     config_file::judge_storage(&judged)?;
     let config = judged.config;
-    let _lock = crate::os::gateway::lock(&config.local_media_cache_path)?;
+    let _lock = crate::os::process::lock(&config.local_media_cache_path)?;
     let mut progress = Progress::to_standard_error();
     for camera in &config.cameras {
         let folder = config.local_media_cache_path.join(&camera.name);

@@ -1,6 +1,8 @@
 //! `cvr run`: starts the threads and the cameras, applies a changed configuration, and stops.
 
-use std::fs::File;
+mod reload;
+mod settings;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -8,18 +10,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender, TrySendError, channel as unbounded, sync_channel};
 use std::time::Duration;
 
-use nix::fcntl::{Flock, FlockArg};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 use smol::{Async, LocalExecutor, Task, Timer, channel, future};
 
 use super::activation::{geometry_of, names_of};
 use super::clock::Clock;
-use super::config_file::{self, LoadError};
 use super::event_loop::{CameraTask, Control, Loop};
 use super::flash_thread::{FlashHandle, FlashMessage, FlashThread, RingSpec};
-use super::https::TrustedCertificates;
 use super::logger;
+use super::process::{block_signals, lock, seed, spawn};
 use super::report::CameraReport;
 use super::shared::{RingId, Shared};
 use super::status_file::StatusFile;
@@ -27,10 +27,10 @@ use super::upload_thread::{UploadSettings, UploadThread};
 use crate::config::{AssetPattern, Camera, Config, State};
 use crate::gap::Cause;
 use crate::limits::FRAGMENTS_IN_FLIGHT;
-use crate::recorder::engine::{Recorder, RecorderConfig};
-use crate::recorder::segmenter::Cutting;
-use crate::rtsp::SessionConfig;
+use crate::recorder::engine::Recorder;
 use crate::status;
+
+use settings::{recorder_config, settings_of};
 
 /// Why `cvr run` ends without success.
 #[derive(Debug)]
@@ -83,9 +83,6 @@ struct Gateway<'e, 'a> {
 
 /// The queue takes every fragment there is, with its end, and what cameras tell besides.
 const QUEUE: usize = 3 * FRAGMENTS_IN_FLIGHT;
-
-/// Address space of a thread's stack; what is not used costs nothing.
-const STACK: usize = 1024 * 1024;
 
 /// The camera's farewell may take so long when `cvr` stops.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -270,103 +267,6 @@ impl Gateway<'_, '_> {
         }
     }
 
-    /// SIGHUP: reads the configuration again. A wrong one changes nothing.
-    async fn reload(&mut self) {
-        let path = self.path.to_owned();
-        // The card may take its time, and other cameras send meanwhile.
-        let loaded = smol::unblock(move || {
-            let judged = config_file::load(&path)?;
-            config_file::judge_storage(&judged)?;
-            Ok::<_, LoadError>((settings_of(&judged.config), judged.config))
-        });
-        let loaded = loaded.await;
-        let (settings, new) = match loaded {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                log::error!("{error}; recording goes on with the configuration before");
-                self.shared.status().message = error.to_string();
-                return;
-            }
-        };
-        let message = self.needs_restart(&new);
-        if !message.is_empty() {
-            log::warn!("{message}");
-        }
-        self.shared.status().message = message;
-        let old = core::mem::replace(&mut self.config, new);
-        // What only a restart can change stays as it was.
-        self.config.gateway_name = old.gateway_name;
-        self.config.local_media_cache_path = old.local_media_cache_path;
-        self.config.status_path = old.status_path;
-        logger::set_level(self.config.log_level);
-        self.tell_flash(FlashMessage::SyncInterval(self.config.flash_sync_interval));
-        self.shared.status().upload.container = self.config.container.to_string();
-        let _ = self.uploads.send(settings);
-        // A Put to where nothing more is to be sent would hold up the next.
-        if old.container != self.config.container
-            || old.trusted_certificates_path != self.config.trusted_certificates_path
-        {
-            self.shared.cancel_put();
-        }
-        self.shared.ring_bell();
-        self.apply_cameras().await;
-        log::info!("the configuration was read again");
-    }
-
-    /// Stops, changes and starts cameras; an unchanged one notices nothing.
-    async fn apply_cameras(&mut self) {
-        let wanted = self.config.cameras.clone();
-        let mut gone = Vec::new();
-        for running in core::mem::take(&mut self.running) {
-            if wanted
-                .iter()
-                .any(|camera| camera.name == running.camera.name)
-            {
-                self.running.push(running);
-            } else {
-                gone.push(running);
-            }
-        }
-        for running in gone {
-            log::info!("{}: left the configuration", running.camera.name);
-            let stop = Control::Stop(Some(Cause::Inactive));
-            let _ = running.control.send(stop).await;
-            // A camera that does not take its farewell must not hold up the signals.
-            let mut task = running.task;
-            let ended = async {
-                (&mut task).await;
-                true
-            };
-            let late = async {
-                Timer::after(FAREWELL).await;
-                false
-            };
-            if !future::or(ended, late).await {
-                task.detach();
-            }
-            self.shared.change_camera(&running.camera.name, |camera| {
-                camera.state = "inactive".into();
-            });
-        }
-        for camera in wanted {
-            let config = recorder_config(&self.config, &camera);
-            match self
-                .running
-                .iter_mut()
-                .find(|running| running.camera.name == camera.name)
-            {
-                Some(running) => {
-                    let _ = running
-                        .control
-                        .send(Control::Reconfigure(Box::new(config)))
-                        .await;
-                    running.camera = camera;
-                }
-                None => self.start(camera),
-            }
-        }
-    }
-
     /// Ends all cameras, seals what is open and notes a clean stop; the upload is left as it is.
     async fn stop(&mut self) {
         log::info!("stopping");
@@ -399,43 +299,6 @@ impl Gateway<'_, '_> {
         }
     }
 
-    /// What of a new configuration needs a restart; empty if nothing does.
-    fn needs_restart(&self, new: &Config) -> String {
-        let old = &self.config;
-        let top = [
-            ("gatewayName", old.gateway_name != new.gateway_name),
-            (
-                "localMediaCachePath",
-                old.local_media_cache_path != new.local_media_cache_path,
-            ),
-            ("statusPath", old.status_path != new.status_path),
-        ];
-        let mut keys: Vec<String> = top
-            .iter()
-            .filter(|(_, changed)| *changed)
-            .map(|(key, _)| (*key).to_owned())
-            .collect();
-        for camera in &new.cameras {
-            let running = self
-                .running
-                .iter()
-                .find(|running| running.camera.name == camera.name);
-            let Some((ring_bytes, asset)) = running.map(|running| &running.activated) else {
-                continue;
-            };
-            if *ring_bytes != camera.ring_bytes {
-                keys.push(format!("{}: localMediaCacheMaximumSizeMiB", camera.name));
-            }
-            if *asset != camera.asset {
-                keys.push(format!("{}: assetNamePattern", camera.name));
-            }
-        }
-        if keys.is_empty() {
-            return String::new();
-        }
-        format!("takes effect at the next start of cvr: {}", keys.join(", "))
-    }
-
     fn show(&self, camera: status::Camera) {
         let mut status = self.shared.status();
         match status
@@ -453,70 +316,4 @@ impl Gateway<'_, '_> {
             log::error!("the flash thread has ended");
         }
     }
-}
-
-fn recorder_config(config: &Config, camera: &Camera) -> RecorderConfig {
-    RecorderConfig {
-        session: SessionConfig {
-            address: camera.address.clone(),
-            credentials: camera.credentials.clone(),
-        },
-        cutting: Cutting {
-            segment_length: camera.segment_length,
-            fragment_length: config.flash_sync_interval / 2,
-            ring_bytes: camera.ring_bytes,
-        },
-        active: camera.state == State::Active,
-    }
-}
-
-fn settings_of(config: &Config) -> UploadSettings {
-    // It was judged when the configuration was; one that is gone since is told by TLS.
-    let pem = config.trusted_certificates_path.as_ref().map(std::fs::read);
-    UploadSettings {
-        container: config.container.clone(),
-        trusted: match pem {
-            Some(pem) => TrustedCertificates::Pem(pem.unwrap_or_default()),
-            None => TrustedCertificates::BuiltIn,
-        },
-        maximum_kbps: config.upload_maximum_kbps,
-        access_tier: config.access_tier,
-        gateway: config.gateway_name.clone(),
-    }
-}
-
-/// All threads that are started later inherit the mask; signals are read by the event loop.
-fn block_signals() -> nix::Result<Async<SignalFd>> {
-    let mut set = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        set.add(signal);
-    }
-    set.thread_block()?;
-    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-    let signals = SignalFd::with_flags(&set, flags)?;
-    Async::new(signals).map_err(|_| nix::errno::Errno::EIO)
-}
-
-/// Two writers on one ring would destroy it.
-pub fn lock(folder: &Path) -> Result<Flock<File>, RunError> {
-    let system = |e| RunError::System("localMediaCachePath", e);
-    std::fs::create_dir_all(folder).map_err(system)?;
-    let file = File::open(folder).map_err(system)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| RunError::InUse(folder.to_owned()))
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), RunError> {
-    let thread = std::thread::Builder::new()
-        .name(name.into())
-        .stack_size(STACK);
-    thread
-        .spawn(work)
-        .map(|_| ())
-        .map_err(|e| RunError::System("thread", e))
-}
-
-/// Spreads the attempts of many gateways after a power cut.
-fn seed() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()))
 }
