@@ -8,6 +8,7 @@ pub mod flash_thread;
 pub mod gateway;
 pub mod https;
 pub mod logger;
+pub mod next_segment;
 pub mod progress;
 pub mod put;
 pub mod report;
