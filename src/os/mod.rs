@@ -16,4 +16,5 @@ pub mod ring_files;
 pub mod shared;
 pub mod status_file;
 pub mod storage_check;
+pub mod upload_state;
 pub mod upload_thread;

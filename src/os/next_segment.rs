@@ -31,6 +31,17 @@ pub struct Choice {
     pub set_aside: bool,
 }
 
+impl Choice {
+    /// It is still to be sent, by these cursors.
+    pub fn is_unsent_in(&self, cursors: &Cursors) -> bool {
+        if self.set_aside {
+            cursors.set_aside.iter().any(|e| e.place == self.place)
+        } else {
+            self.place.sequence >= cursors.upload.sequence
+        }
+    }
+}
+
 /// What choosing needs to know beside the rings.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation {
@@ -110,13 +121,17 @@ impl Sources {
             }
         }
         let queued = best.map(|(choice, _)| choice);
+        self.in_turn(aside, queued).map(Next::Send)
+    }
+
+    fn in_turn(&mut self, aside: Option<Choice>, queued: Option<Choice>) -> Option<Choice> {
         let choice = if self.was_set_aside {
             queued.or(aside)
         } else {
             aside.or(queued)
         };
         self.was_set_aside = choice.is_some_and(|choice| choice.set_aside);
-        choice.map(Next::Send)
+        choice
     }
 
     /// A Put of a segment of `ring` begins: its files, unless they cannot be opened.
@@ -295,4 +310,100 @@ impl Iterator for Unsent<'_> {
 fn show_oldest_unsent(shared: &Shared, name: &str, oldest: Option<UtcMillis>) {
     let oldest = oldest.map(|oldest| oldest.to_string()).unwrap_or_default();
     shared.change_camera(name, |camera| camera.cache.oldest_unsent = oldest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::SetAside;
+    use crate::time::ClockQuality;
+
+    fn place(sequence: u64) -> Place {
+        Place {
+            position: sequence * 4096,
+            sequence,
+        }
+    }
+
+    fn choice(sequence: u64, set_aside: bool) -> Choice {
+        Choice {
+            ring: 0,
+            place: place(sequence),
+            set_aside,
+        }
+    }
+
+    /// Segments 2 and 4 were put aside, 6 is next.
+    fn cursors() -> Cursors {
+        let entry = |sequence| SetAside {
+            place: place(sequence),
+            first_fragment: 0,
+            start: UtcMillis(0),
+            end: UtcMillis(0),
+            clock: ClockQuality::Synchronized,
+            may_have_arrived: false,
+        };
+        Cursors {
+            upload: place(6),
+            set_aside: [2, 4].map(entry).into_iter().collect(),
+            ..Cursors::default()
+        }
+    }
+
+    #[test]
+    fn what_was_put_aside_goes_before_the_queue_in_turn_with_it() {
+        let mut sources = Sources::default();
+        let (aside, queued) = (Some(choice(2, true)), Some(choice(6, false)));
+        for expected in [aside, queued, aside, queued] {
+            assert_eq!(sources.in_turn(aside, queued), expected);
+        }
+        assert_eq!(sources.in_turn(None, queued), queued);
+        for _ in 0..2 {
+            assert_eq!(sources.in_turn(aside, None), aside);
+        }
+        assert_eq!(sources.in_turn(None, None), None);
+    }
+
+    #[test]
+    fn the_oldest_that_is_due_of_what_was_put_aside() {
+        let now = Instant::from_millis(1000);
+        let mut refusals = Refusals::new();
+        for (refused, expected) in [(2, Some(place(4))), (4, None)] {
+            let ring = cursors().identity;
+            let sequence = refused;
+            refusals.refused(SegmentId { ring, sequence }, now);
+            assert_eq!(due_set_aside(&cursors(), &refusals, now), expected);
+        }
+        refusals.try_all();
+        assert_eq!(due_set_aside(&cursors(), &refusals, now), Some(place(2)));
+    }
+
+    #[test]
+    fn a_choice_is_stale_once_its_ring_has_moved_on() {
+        for (sequence, set_aside, expected) in [
+            (2, true, true),
+            (3, true, false),
+            (5, false, false),
+            (6, false, true),
+            (7, false, true),
+        ] {
+            let is_unsent = choice(sequence, set_aside).is_unsent_in(&cursors());
+            assert_eq!(is_unsent, expected, "{sequence}");
+        }
+    }
+
+    #[test]
+    fn a_ring_that_failed_is_left_alone_until_its_time_or_sighup() {
+        let mut sources = Sources {
+            rings: vec![Source::new()],
+            was_set_aside: false,
+        };
+        let now = Instant::from_millis(1000);
+        sources.failed(0, now, &mut Random::new(1));
+        assert!(sources.rings[0].ready_at >= now + Duration::from_secs(1));
+        sources.try_all();
+        assert_eq!(sources.rings[0].ready_at, Instant::START);
+        sources.hold(0, now);
+        assert_eq!(sources.rings[0].ready_at, now);
+    }
 }

@@ -1,7 +1,7 @@
 //! The upload thread: one Put Blob at a time, blocking, oldest first, for ever.
 //!
 //! [`next_segment`](super::next_segment) says which segment is next, [`put`](super::put) sends
-//! it; here stands what its answer leads to.
+//! it; here stands what its answer leads to, and [`upload_state`](super::upload_state) tells it.
 
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, mpsc};
@@ -14,10 +14,11 @@ use super::next_segment::{Choice, Next, Situation, Sources};
 use super::put::{Parcel, Put, PutError, Sent};
 use super::ring_files::RingFiles;
 use super::shared::{RingId, Shared, SharedRing};
+use super::upload_state::UploadState;
 use crate::backoff::Random;
 use crate::blob::headers::AccessTier;
 use crate::blob::name::probe_name;
-use crate::blob::refusals::{HOLD, Outcome, Refusals, SegmentId};
+use crate::blob::refusals::{HOLD, Refusals, SegmentId};
 use crate::blob::retry::Retry;
 use crate::blob::sas::{ContainerUrl, SasWindow};
 use crate::blob::speed::UploadSpeed;
@@ -54,11 +55,9 @@ pub struct UploadThread {
     speed: UploadSpeed,
     sources: Sources,
     put: Put,
-    /// Perhaps there already: the next segment's answer tells.
-    doubtful: Option<(RingId, u64)>,
-    /// Blobs named in the state as set aside.
-    named: Vec<(RingId, u64, String)>,
-    told: String,
+    /// Perhaps there already, and put aside: the next segment's answer tells.
+    doubtful: Option<(Choice, Sent)>,
+    state: UploadState,
 }
 
 /// With nothing to send the thread looks around this often; the bell is faster.
@@ -81,6 +80,7 @@ impl UploadThread {
         shared.set_canceller(client.canceller());
         Ok(Self {
             put: Put::new(Arc::clone(&shared), flash.clone()),
+            state: UploadState::new(Arc::clone(&shared)),
             clock,
             shared,
             flash,
@@ -93,8 +93,6 @@ impl UploadThread {
             speed: UploadSpeed::new(),
             sources: Sources::default(),
             doubtful: None,
-            named: Vec::new(),
-            told: String::new(),
         })
     }
 
@@ -120,14 +118,12 @@ impl UploadThread {
             let next = self
                 .sources
                 .choose(&self.shared, &mut self.refusals, situation);
-            self.forget_evicted();
+            self.state.forget_evicted();
             match next {
                 Some(Next::Send(choice)) => self.send(choice),
                 Some(Next::GiveUp(choice)) => self.with_its_ring(choice, Self::give_up),
                 None => {
-                    if self.told.is_empty() {
-                        self.shared.status().upload.state = "idle".into();
-                    }
+                    self.state.idle();
                     self.shared.wait_for_bell(IDLE);
                 }
             }
@@ -157,9 +153,11 @@ impl UploadThread {
         }
     }
 
+    /// Does `act` with the chosen segment's ring as it is now.
     fn with_its_ring(&mut self, choice: Choice, act: fn(&mut Self, Choice, &SharedRing)) {
         let ring = self.shared.rings().get(choice.ring).cloned().flatten();
-        if let Some(ring) = ring {
+        // It may have moved on since it was looked at.
+        if let Some(ring) = ring.filter(|ring| choice.is_unsent_in(&ring.view.cursors)) {
             act(self, choice, &ring);
         }
     }
@@ -205,7 +203,7 @@ impl UploadThread {
             &self.clock,
             &mut self.speed,
         ) {
-            Ok(sent) => self.answered(choice, ring, &sent),
+            Ok(sent) => self.answered(choice, ring, sent),
             Err(PutError::Damaged) => self.give_up(choice, ring),
             Err(PutError::Read(error)) => {
                 log::warn!("{}: the card cannot be read: {error}", ring.name);
@@ -217,8 +215,8 @@ impl UploadThread {
     }
 
     /// Acts on the answer to a Put.
-    fn answered(&mut self, choice: Choice, ring: &SharedRing, sent: &Sent) {
-        let verdict = self.verdict(sent);
+    fn answered(&mut self, choice: Choice, ring: &SharedRing, sent: Sent) {
+        let verdict = self.verdict(&sent);
         let now = self.clock.now();
         let id = SegmentId {
             ring: ring.view.cursors.identity,
@@ -231,34 +229,23 @@ impl UploadThread {
         match &verdict {
             Verdict::Stored | Verdict::AlreadyThere => {
                 self.refusals.stored(id);
-                self.stored(choice, ring, sent);
+                self.stored(choice, ring, &sent);
             }
             Verdict::MaybeThere => {
-                self.doubtful = Some((choice.ring, id.sequence));
+                self.doubtful = Some((choice, sent));
                 self.put_aside(choice, ring);
             }
             Verdict::SegmentRefused(_) => {
-                match self.refusals.refused(id, now) {
-                    Outcome::SetAside => {
-                        log::error!("{}: {} is set aside: {verdict}", ring.name, sent.name);
-                        let named = (choice.ring, id.sequence, sent.name.to_string());
-                        self.named.push(named);
-                        self.show_named(choice.ring, &ring.name);
-                    }
-                    Outcome::HeldBack => {
-                        log::warn!("{}: {} is held back: {verdict}", ring.name, sent.name);
-                    }
-                    Outcome::StillSetAside => {
-                        log::warn!("{}: {}: {verdict}", ring.name, sent.name);
-                    }
-                }
+                let outcome = self.refusals.refused(id, now);
+                self.state
+                    .refused(choice, ring, &sent.name, &verdict, outcome);
                 self.put_aside(choice, ring);
             }
             Verdict::Aborted => self.failed(choice.ring),
             _ => {}
         }
         let pause = self.retry.after(now, &verdict, &mut self.random);
-        self.tell(&verdict, pause);
+        self.state.tell(&verdict, pause);
     }
 
     /// What the answer means; after a line that broke in mid-body, what a probe says of it.
@@ -298,13 +285,7 @@ impl UploadThread {
         let frozen = self.view(choice.ring, |ring| ring.view.cursors.frozen.clone());
         let is_next = |place| place == choice.place && !choice.set_aside;
         if !frozen.flatten().is_some_and(|frozen| is_next(frozen.place)) {
-            self.show_stored(ring, sent);
-        }
-        if choice.set_aside {
-            let (id, sequence) = (choice.ring, choice.place.sequence);
-            self.named
-                .retain(|named| (named.0, named.1) != (id, sequence));
-            self.show_named(id, &ring.name);
+            self.state.stored(choice, ring, sent);
         }
     }
 
@@ -348,19 +329,26 @@ impl UploadThread {
 
     /// Another segment's answer, with the same SAS, tells what a doubtful one meant.
     fn settle_doubt(&mut self, verdict: &Verdict) {
-        let Some((id, sequence)) = self.doubtful else {
+        let settled = Doubt::settle(verdict);
+        if settled == Doubt::Open {
+            return;
+        }
+        let Some((choice, sent)) = self.doubtful.take() else {
             return;
         };
-        match Doubt::settle(verdict) {
-            Doubt::Open => return,
-            Doubt::ItIsThere => {
-                if let Some(ring) = self.view(id, SharedRing::clone) {
-                    self.change(id, &ring, move |ring| ring.set_aside_uploaded(sequence));
-                }
-            }
-            Doubt::NotThere => {}
+        if settled == Doubt::ItIsThere
+            && let Some(ring) = self.view(choice.ring, SharedRing::clone)
+        {
+            let set_aside = true;
+            self.stored(
+                Choice {
+                    set_aside,
+                    ..choice
+                },
+                &ring,
+                &sent,
+            );
         }
-        self.doubtful = None;
     }
 
     /// Has a ring, seen as `seen`, change its cursors; true: it did.
@@ -408,83 +396,5 @@ impl UploadThread {
                 .container
                 .window(offset.utc(self.clock.now().ticks())),
         }
-    }
-
-    /// Says in log and state what is wrong, once, and when it is right again.
-    fn tell(&mut self, verdict: &Verdict, pause: Duration) {
-        if *verdict == Verdict::Cancelled {
-            return;
-        }
-        let mut status = self.shared.status();
-        let upload = &mut status.upload;
-        if verdict.is_done() {
-            if !self.told.is_empty() {
-                log::info!("upload works again");
-                self.told.clear();
-            }
-            (upload.state, upload.message) = ("idle".into(), String::new());
-            return;
-        }
-        let text = verdict.to_string();
-        let by_hand = matches!(verdict, Verdict::SasRefused(_) | Verdict::ContainerMissing);
-        upload.state = if by_hand { "refused" } else { "waiting" }.into();
-        upload.message.clone_from(&text);
-        drop(status);
-        // A refused segment was named already.
-        let is_told = matches!(verdict, Verdict::MaybeThere | Verdict::SegmentRefused(_));
-        if text != self.told && !is_told {
-            log::warn!(
-                "upload: {text}; tried again in {} s, then on",
-                pause.as_secs()
-            );
-            self.told = text;
-        }
-    }
-
-    fn show_stored(&self, ring: &SharedRing, sent: &Sent) {
-        log::info!(
-            "{}: uploaded {}, {} bytes",
-            ring.name,
-            sent.name,
-            sent.length
-        );
-        self.shared.change_camera(&ring.name, |camera| {
-            camera.uploaded.segments += 1;
-            camera.uploaded.milliseconds += sent.name.duration;
-            camera.uploaded.bytes += sent.length;
-        });
-        let mut status = self.shared.status();
-        status.upload.segments += 1;
-        status.upload.bytes += sent.length;
-    }
-
-    /// The state names no blob that its ring has lost.
-    fn forget_evicted(&mut self) {
-        if self.named.is_empty() {
-            return;
-        }
-        let rings = self.shared.rings().clone();
-        let is_kept = |id: RingId, sequence: u64| {
-            let ring = rings.get(id).and_then(Option::as_ref);
-            let list = ring.map(|ring| ring.view.cursors.set_aside.iter());
-            list.is_some_and(|mut list| list.any(|entry| entry.place.sequence == sequence))
-        };
-        let before = self.named.len();
-        self.named
-            .retain(|(id, sequence, _)| is_kept(*id, *sequence));
-        if self.named.len() < before {
-            for (id, ring) in rings.iter().enumerate() {
-                if let Some(ring) = ring {
-                    self.show_named(id, &ring.name);
-                }
-            }
-        }
-    }
-
-    fn show_named(&self, id: RingId, name: &str) {
-        let named = self.named.iter().filter(|named| named.0 == id);
-        let blobs = named.map(|(_, _, blob)| blob.clone()).collect();
-        self.shared
-            .change_camera(name, |camera| camera.set_aside = blobs);
     }
 }
