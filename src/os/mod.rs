@@ -11,6 +11,7 @@ pub mod logger;
 pub mod next_segment;
 pub mod progress;
 pub mod put;
+pub mod put_body;
 pub mod report;
 pub mod ring_files;
 pub mod shared;

@@ -1,11 +1,11 @@
 //! One segment's Put Blob: read it, fix its name, send it.
 
-use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::clock::Clock;
 use super::flash_thread::FlashHandle;
 use super::https::Client;
+use super::put_body::Sending;
 use super::ring_files::RingReader;
 use super::shared::{RingId, Shared, SharedRing};
 use super::upload_thread::UploadSettings;
@@ -382,46 +382,6 @@ fn request<'a>(
         },
     }
 }
-
-/// The body on its way: paced, counted, and noted on flash before its last byte leaves.
-struct Sending<'a, S> {
-    body: BlobBody<'a, S>,
-    clock: &'a Clock,
-    speed: &'a mut UploadSpeed,
-    shared: &'a Shared,
-    flash: &'a FlashHandle,
-    pace: Pace,
-    shown: u64,
-    mark: Option<(RingId, u64)>,
-}
-
-impl<S> Read for Sending<'_, S>
-where
-    S: FnMut(u64, &mut [u8]) -> Result<(), ReadError>,
-{
-    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
-        std::thread::sleep(self.pace.wait(self.clock.now(), piece.len()));
-        let n = self.body.next_piece(piece).map_err(io::Error::other)?;
-        let sent = self.body.position();
-        self.speed.progress(self.clock.now(), sent);
-        if sent - self.shown >= SHOWN_EVERY {
-            self.shown = sent;
-            self.shared.status().upload.sent_bytes = sent;
-        }
-        if sent >= self.body.length()
-            && let Some((ring, sequence)) = self.mark.take()
-        {
-            let noted = self
-                .flash
-                .with_ring(ring, move |ring| ring.mark_attempted(sequence));
-            noted.and_then(Result::ok).ok_or(io::ErrorKind::Other)?;
-        }
-        Ok(n)
-    }
-}
-
-/// The state shows progress in steps of so many bytes.
-const SHOWN_EVERY: u64 = 128 * 1024;
 
 fn speed_after(answer: &Answer, speed: &mut UploadSpeed, clock: &Clock, length: u64) {
     if matches!(answer, Answer::Reply(reply) if (200..300).contains(&reply.status)) {
