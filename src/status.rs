@@ -61,6 +61,8 @@ pub struct Camera {
     /// Since `cvr` started.
     pub uploaded: Amount,
     pub evicted: Evicted,
+    /// Blobs that Blob storage refuses for themselves; tried again daily and on SIGHUP.
+    pub set_aside: Vec<String>,
     /// The latest gaps, oldest first.
     pub gaps: Vec<StatusGap>,
 }
@@ -109,6 +111,8 @@ pub struct Amount {
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Cache {
+    /// Its folder.
+    pub folder: String,
     pub size_bytes: u64,
     pub prepared_bytes: u64,
     pub used_bytes: u64,
@@ -199,6 +203,9 @@ impl Status {
                     text += &format!("    {message}\n");
                 }
             }
+            for blob in &camera.set_aside {
+                text += &format!("    refused by Blob storage, set aside: {blob}\n");
+            }
         }
         text
     }
@@ -240,6 +247,7 @@ mod tests {
                 milliseconds: 3_723_000,
                 bytes: 9,
             },
+            set_aside: vec!["a/b.mp4".into()],
             gaps: vec![StatusGap {
                 start: "a".into(),
                 end: "b".into(),
@@ -273,6 +281,7 @@ mod tests {
             line.contains("recording") && line.contains("1 h 02 min"),
             "{line}"
         );
+        assert!(table.ends_with("\n    refused by Blob storage, set aside: a/b.mp4\n"));
         assert_eq!(length(59_999), "59 s");
         assert_eq!(length(61_000), "1 min 01 s");
     }

@@ -21,8 +21,6 @@ pub struct Candidate {
     pub ahead: u64,
     /// Start of its video.
     pub start: UtcMillis,
-    /// It may be tried now; false while it is set aside or held back.
-    pub may_try: bool,
 }
 
 /// A ring, as far as it matters here.
@@ -39,11 +37,9 @@ pub struct RingFacts {
 /// What a ring has to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// The segment.
-    pub segment: Candidate,
-    /// Unsent segments before this number cannot be sent whole any more: they are evicted when
+    /// The segment. Unsent ones before it cannot be sent whole any more: they are evicted when
     /// the Put begins.
-    pub lost_before: u64,
+    pub segment: Candidate,
     /// How long until the ring loses unsent video; none where it is not about to.
     slack: Option<Duration>,
     last_put: Instant,
@@ -60,25 +56,16 @@ pub fn offer(
     unsent: impl IntoIterator<Item = Candidate>,
 ) -> Option<Offer> {
     let mut slack = None;
-    let mut lost_before = None;
-    let mut newest = None;
+    let mut best = None;
     for segment in unsent {
         slack.get_or_insert(ring.slack(upload, &segment));
-        if segment.ahead < ring.written_meanwhile(upload, segment.length) {
-            newest = segment.may_try.then_some(segment).or(newest);
-            continue;
-        }
-        lost_before.get_or_insert(segment.sequence);
-        // Where others could be sent whole but are held back, the hopeless ones are none.
-        newest = None;
-        if segment.may_try {
-            newest = Some(segment);
+        best = Some(segment);
+        if segment.ahead >= ring.written_meanwhile(upload, segment.length) {
             break;
         }
     }
-    newest.map(|segment| Offer {
+    best.map(|segment| Offer {
         segment,
-        lost_before: lost_before.unwrap_or(segment.sequence),
         slack: slack.flatten(),
         last_put: ring.last_put,
     })
@@ -138,7 +125,6 @@ mod tests {
             length: 100,
             ahead,
             start: UtcMillis(i64::try_from(sequence).unwrap()),
-            may_try: true,
         }
     }
 
@@ -167,17 +153,6 @@ mod tests {
         };
         assert_eq!(sequence(&idle, HALF), Some(10));
         assert_eq!(offer(&RING, HALF, []), None);
-    }
-
-    #[test]
-    fn what_is_held_back_is_not_lost() {
-        let mut unsent = [10, 310, 410, 510].map(|ahead| candidate(ahead, ahead));
-        unsent[1].may_try = false;
-        let held = offer(&RING, HALF, unsent).unwrap();
-        assert_eq!((held.segment.sequence, held.lost_before), (410, 310));
-        unsent[2].may_try = false;
-        unsent[3].may_try = false;
-        assert_eq!(offer(&RING, HALF, unsent), None);
     }
 
     #[test]
@@ -232,7 +207,6 @@ mod tests {
                 length: self.segment,
                 ahead: (sequence * self.segment + self.capacity).saturating_sub(written),
                 start: UtcMillis((sequence * self.segment * 1000 / self.write).cast_signed()),
-                may_try: true,
             });
             let ring = RingFacts {
                 capacity: self.capacity,

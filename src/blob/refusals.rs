@@ -1,22 +1,27 @@
 //! Segments that Blob storage refuses for themselves: one bad segment never stops the others
 //! (DESIGN.md section 5).
+//!
+//! A ring sends strictly in order, so a refused segment is put aside on flash at once, and the
+//! next one is tried. That next one's success, not the refusal, tells that the fault is the
+//! segment's own: only then do five refusals settle its case.
 
 use core::time::Duration;
 
 use crate::limits::RINGS_MAX;
+use crate::ring::SET_ASIDE_MAX;
 use crate::time::Instant;
 
-/// Refusals after which a segment is set aside, if others succeed.
+/// Refusals that settle a segment's case, if others succeed.
 const REFUSALS_MAX: u8 = 5;
 
-/// A refused segment is held back for so long while others are tried.
-const HOLD: Duration = Duration::from_secs(60);
+/// A refused segment is tried again after so long.
+pub const HOLD: Duration = Duration::from_secs(60);
 
-/// Segments set aside are tried again after so long.
+/// One whose case is settled, after so long.
 const ROUND: Duration = Duration::from_secs(24 * 3600);
 
-/// Refused segments remembered at once.
-const BOOK_MAX: usize = 32;
+/// Refused segments remembered at once: all that flash notes, and one more of each ring.
+const BOOK_MAX: usize = RINGS_MAX * (SET_ASIDE_MAX + 1);
 
 /// A segment of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,24 +32,23 @@ pub struct SegmentId {
     pub sequence: u64,
 }
 
-/// What follows from a refusal.
+/// What a refusal says of its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is held back for a minute; others are tried meanwhile.
+    /// It is tried again in a minute; others are tried meanwhile.
     HeldBack,
-    /// It is set aside: to be noted on flash and named in log and state.
+    /// Its case is settled by this refusal: to be named in log and state.
     SetAside,
+    /// Its case was settled before: it is tried again in a day.
+    StillSetAside,
 }
 
-/// The refused segments that are not set aside yet, and the daily round of those that are.
+/// The refused segments, of all rings, since `cvr` started.
 ///
-/// What is set aside is noted on flash, not here.
+/// Which are put aside is noted on flash, not here: after a start each of those is tried again.
 #[derive(Clone, Debug, Default)]
 pub struct Refusals {
     book: heapless::Vec<Refusal, BOOK_MAX>,
-    /// When the present round began, and where it has come to in each ring.
-    round: Option<Instant>,
-    rounds: heapless::Vec<SegmentId, RINGS_MAX>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,58 +61,52 @@ struct Refusal {
 }
 
 impl Refusals {
-    /// None; a first round of what is set aside is due.
+    /// None.
     pub const fn new() -> Self {
         Self {
             book: heapless::Vec::new(),
-            round: None,
-            rounds: heapless::Vec::new(),
         }
     }
 
-    /// This segment may be tried now; `set_aside` as noted on flash.
-    pub fn may_try(&self, id: SegmentId, set_aside: bool, now: Instant) -> bool {
-        if set_aside {
-            let next = self.rounds.iter().find(|at| at.ring == id.ring);
-            return next.is_none_or(|at| id.sequence >= at.sequence) || self.round_is_due(now);
-        }
-        let refusal = self.book.iter().find(|refusal| refusal.id == id);
-        refusal.is_none_or(|refusal| now >= refusal.held_until)
+    /// This segment may be tried now.
+    pub fn may_try(&self, id: SegmentId, now: Instant) -> bool {
+        self.find(id)
+            .is_none_or(|refusal| now >= refusal.held_until)
     }
 
     /// `id` was refused for itself.
-    pub fn refused(&mut self, id: SegmentId, set_aside: bool, now: Instant) -> Outcome {
-        if set_aside {
-            self.round_passes(id, now);
-            return Outcome::SetAside;
-        }
-        let at = self.book.iter().position(|refusal| refusal.id == id);
-        let refusal = Refusal {
-            id,
-            count: 0,
-            others_succeed: false,
-            held_until: now,
-        };
-        let mut refusal = at.map_or(refusal, |at| self.book.swap_remove(at));
+    pub fn refused(&mut self, id: SegmentId, now: Instant) -> Outcome {
+        let known = self.book.iter().position(|refusal| refusal.id == id);
+        let mut refusal = known.map_or(
+            Refusal {
+                id,
+                count: 0,
+                others_succeed: false,
+                held_until: now,
+            },
+            |at| self.book.swap_remove(at),
+        );
+        let settled = refusal.is_settled();
         refusal.count = refusal.count.saturating_add(1);
-        refusal.held_until = now + HOLD;
-        if refusal.count >= REFUSALS_MAX && refusal.others_succeed {
-            self.round_passes(id, now);
-            return Outcome::SetAside;
-        }
+        let (outcome, wait) = match (settled, refusal.is_settled()) {
+            (true, _) => (Outcome::StillSetAside, ROUND),
+            (false, true) => (Outcome::SetAside, ROUND),
+            (false, false) => (Outcome::HeldBack, HOLD),
+        };
+        refusal.held_until = now + wait;
         if self.book.is_full() {
-            // All of the book is refused: the longest held is tried again soonest anyway.
-            let oldest = self
-                .book
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, r)| r.held_until);
-            if let Some((oldest, _)) = oldest {
-                self.book.swap_remove(oldest);
-            }
+            self.forget_soonest();
         }
         self.book.push(refusal).expect("there is room for one");
-        Outcome::HeldBack
+        outcome
+    }
+
+    /// One more segment may be put aside in a ring whose flash can note only so many: there is
+    /// room (`oldest_of_full` is `None`), or the one to be pushed out is settled.
+    ///
+    /// While everything is refused, as by a proxy, no segment is given up for another.
+    pub fn may_put_aside(&self, oldest_of_full: Option<SegmentId>) -> bool {
+        oldest_of_full.is_none_or(|oldest| self.find(oldest).is_some_and(Refusal::is_settled))
     }
 
     /// `id` is stored.
@@ -125,34 +123,29 @@ impl Refusals {
         self.book.retain(|refusal| !gone(refusal.id));
     }
 
-    /// SIGHUP: all are tried again, held back, set aside or not.
+    /// SIGHUP: each may be tried at once. What is known of it stays known.
     pub fn try_all(&mut self) {
-        self.book.clear();
-        self.rounds.clear();
-        self.round = None;
+        for refusal in &mut self.book {
+            refusal.held_until = Instant::START;
+        }
     }
 
-    fn round_is_due(&self, now: Instant) -> bool {
-        self.round.is_none_or(|began| now.since(began) >= ROUND)
+    fn find(&self, id: SegmentId) -> Option<&Refusal> {
+        self.book.iter().find(|refusal| refusal.id == id)
     }
 
-    /// The round has come past `id` in its ring; a round that is due begins with it.
-    fn round_passes(&mut self, id: SegmentId, now: Instant) {
-        if self.round_is_due(now) {
-            self.rounds.clear();
-            self.round = Some(now);
+    /// Makes room: the one that is due soonest would be tried anyway.
+    fn forget_soonest(&mut self) {
+        let held = self.book.iter().enumerate();
+        if let Some((at, _)) = held.min_by_key(|(_, refusal)| refusal.held_until) {
+            self.book.swap_remove(at);
         }
-        let sequence = id.sequence.saturating_add(1);
-        match self.rounds.iter_mut().find(|at| at.ring == id.ring) {
-            Some(at) => at.sequence = at.sequence.max(sequence),
-            None => {
-                if self.rounds.is_full() {
-                    self.rounds.swap_remove(0);
-                }
-                let at = SegmentId { sequence, ..id };
-                self.rounds.push(at).expect("there is room for one");
-            }
-        }
+    }
+}
+
+impl Refusal {
+    const fn is_settled(&self) -> bool {
+        self.count >= REFUSALS_MAX && self.others_succeed
     }
 }
 
@@ -161,6 +154,7 @@ mod tests {
     use super::*;
 
     const MINUTE: u64 = 60;
+    const DAY: u64 = 24 * 60 * MINUTE;
 
     fn at(seconds: u64) -> Instant {
         Instant::from_millis(seconds * 1000)
@@ -170,67 +164,81 @@ mod tests {
         SegmentId { ring: 7, sequence }
     }
 
-    #[test]
-    fn five_refusals_while_others_succeed_set_a_segment_aside() {
+    /// Segment 1 is refused five times, a minute apart, and segment 2 stored in between.
+    fn settled() -> Refusals {
         let mut refusals = Refusals::new();
         for minute in 0..4 {
-            let now = at(minute * MINUTE);
-            assert!(refusals.may_try(id(1), false, now));
-            assert_eq!(refusals.refused(id(1), false, now), Outcome::HeldBack);
-            assert!(!refusals.may_try(id(1), false, at(minute * MINUTE + 59)));
-            assert!(refusals.may_try(id(2 + minute), false, now));
-            refusals.stored(id(2 + minute));
+            let now = minute * MINUTE;
+            assert!(refusals.may_try(id(1), at(now)));
+            assert_eq!(refusals.refused(id(1), at(now)), Outcome::HeldBack);
+            assert!(!refusals.may_try(id(1), at(now + 59)));
+            assert!(refusals.may_try(id(2), at(now)));
+            refusals.stored(id(2));
         }
-        assert_eq!(refusals.refused(id(1), false, at(300)), Outcome::SetAside);
-        assert!(!refusals.may_try(id(1), true, at(301)));
+        assert_eq!(refusals.refused(id(1), at(240)), Outcome::SetAside);
+        refusals
     }
 
     #[test]
-    fn nothing_is_set_aside_while_nothing_succeeds() {
-        let mut refusals = Refusals::new();
-        for n in 0..1000 {
-            assert_eq!(
-                refusals.refused(id(n % 50), false, at(n)),
-                Outcome::HeldBack
-            );
+    fn five_refusals_while_others_succeed_set_a_segment_aside_for_a_day() {
+        let mut refusals = settled();
+        for day in 1..4 {
+            assert!(!refusals.may_try(id(1), at(240 + day * DAY - 1)));
+            let now = at(240 + day * DAY);
+            assert!(refusals.may_try(id(1), now));
+            assert_eq!(refusals.refused(id(1), now), Outcome::StillSetAside);
         }
-        refusals.stored(id(99));
+    }
+
+    #[test]
+    fn nothing_is_settled_while_nothing_succeeds() {
+        let mut refusals = Refusals::new();
+        let all = BOOK_MAX as u64 + 50;
+        for n in 0..10 * all {
+            assert_eq!(refusals.refused(id(n % all), at(n)), Outcome::HeldBack);
+        }
         assert_eq!(refusals.book.len(), BOOK_MAX);
-        assert!(refusals.book.iter().all(|refusal| refusal.others_succeed));
+        refusals.stored(id(u64::MAX));
+        assert_eq!(refusals.refused(id(1), at(0)), Outcome::HeldBack);
+        assert!(refusals.book.iter().filter(|r| r.others_succeed).count() >= BOOK_MAX - 1);
+    }
+
+    #[test]
+    fn only_a_settled_segment_is_pushed_out_for_another() {
+        let mut refusals = settled();
+        assert!(refusals.may_put_aside(None));
+        assert!(refusals.may_put_aside(Some(id(1))));
+        refusals.refused(id(3), at(250));
+        assert!(!refusals.may_put_aside(Some(id(3))));
+        // Of one noted before the start nothing is known.
+        assert!(!refusals.may_put_aside(Some(id(4))));
     }
 
     #[test]
     fn a_success_and_an_eviction_close_the_case() {
         let mut refusals = Refusals::new();
         for n in 0..4 {
-            refusals.refused(id(1), false, at(n));
+            refusals.refused(id(1), at(n));
         }
-        refusals.refused(id(3), false, at(4));
+        refusals.refused(id(3), at(4));
         refusals.stored(id(1));
-        assert!(refusals.may_try(id(1), false, at(5)));
-        assert!(!refusals.may_try(id(3), false, at(5)));
+        assert!(refusals.may_try(id(1), at(5)));
         refusals.evicted(8, 9);
-        assert!(!refusals.may_try(id(3), false, at(5)));
+        assert!(!refusals.may_try(id(3), at(5)));
         refusals.evicted(7, 4);
-        assert!(refusals.may_try(id(3), false, at(5)));
+        assert!(refusals.may_try(id(3), at(5)));
     }
 
     #[test]
-    fn what_is_set_aside_is_tried_at_start_daily_and_on_sighup() {
-        let mut refusals = Refusals::new();
-        let day = 24 * 60 * MINUTE;
-        let tries = |refusals: &Refusals, seconds| {
-            [1, 5].map(|sequence| refusals.may_try(id(sequence), true, at(seconds)))
-        };
-        for start in [0, day, 2 * day + 5] {
-            assert_eq!(tries(&refusals, start), [true, true]);
-            assert_eq!(refusals.refused(id(1), true, at(start)), Outcome::SetAside);
-            assert_eq!(tries(&refusals, start), [false, true]);
-            refusals.refused(id(5), true, at(start + 1));
-            assert_eq!(tries(&refusals, start + 2), [false, false]);
-            assert_eq!(tries(&refusals, start + day - 1), [false, false]);
-        }
+    fn after_sighup_each_is_tried_at_once_and_its_refusals_still_count() {
+        let mut refusals = settled();
+        refusals.refused(id(3), at(250));
         refusals.try_all();
-        assert_eq!(tries(&refusals, 2 * day + 6), [true, true]);
+        for n in [1, 3] {
+            assert!(refusals.may_try(id(n), at(251)));
+        }
+        assert_eq!(refusals.refused(id(1), at(251)), Outcome::StillSetAside);
+        assert_eq!(refusals.refused(id(3), at(251)), Outcome::HeldBack);
+        assert!(!refusals.may_try(id(1), at(251 + DAY - 1)));
     }
 }

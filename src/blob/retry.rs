@@ -39,8 +39,8 @@ impl Retry {
                 self.backoff.reset();
                 Duration::ZERO
             }
-            // The next segment tells; the caller's own doing needs no pause.
-            Verdict::MaybeThere | Verdict::Aborted => Duration::ZERO,
+            // The caller's own doing needs no pause; a ring that fails has one of its own.
+            Verdict::Cancelled | Verdict::Aborted => Duration::ZERO,
             Verdict::SasRefused(_) | Verdict::ContainerMissing => {
                 random.between(REFUSED_PAUSE * 9 / 10, REFUSED_PAUSE * 11 / 10)
             }
@@ -48,7 +48,9 @@ impl Retry {
                 let pause = self.backoff.failed(random);
                 pause.max(least.unwrap_or_default())
             }
-            Verdict::SegmentRefused(_)
+            // The next segment tells; several in doubt must not be sent in turn without a pause.
+            Verdict::MaybeThere
+            | Verdict::SegmentRefused(_)
             | Verdict::Md5Mismatch
             | Verdict::NotBlobStorage(_)
             | Verdict::NetworkTrouble(_)
@@ -84,8 +86,9 @@ mod tests {
         for (verdict, low, high) in [
             (Verdict::Stored, s(0), s(0)),
             (Verdict::AlreadyThere, s(0), s(0)),
-            (Verdict::MaybeThere, s(0), s(0)),
+            (Verdict::Cancelled, s(0), s(0)),
             (Verdict::Aborted, s(0), s(0)),
+            (Verdict::MaybeThere, s(1), s(2)),
             (network, s(1), s(2)),
             (Verdict::Throttled(None), s(1), s(2)),
             (Verdict::Throttled(Some(s(90))), s(90), s(90)),

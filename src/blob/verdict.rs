@@ -34,9 +34,13 @@ pub enum Answer {
     },
     /// What came back is not HTTP, or has an endless head.
     NotHttp,
-    /// The source of the body failed or the caller cancelled, after so many bytes of the body; the
-    /// connection was closed.
+    /// The source of the body failed, after so many bytes of the body; the connection was closed.
     Aborted {
+        /// Bytes of the body.
+        sent: u64,
+    },
+    /// The caller cancelled, after so many bytes of the body; the connection was closed.
+    Cancelled {
         /// Bytes of the body.
         sent: u64,
     },
@@ -47,9 +51,10 @@ impl Answer {
     /// there although nobody said so: to be noted on flash.
     pub const fn may_be_there(&self, length: u64) -> bool {
         match self {
-            Self::Reset { sent } | Self::Stalled { sent } | Self::Aborted { sent } => {
-                *sent >= length
-            }
+            Self::Reset { sent }
+            | Self::Stalled { sent }
+            | Self::Aborted { sent }
+            | Self::Cancelled { sent } => *sent >= length,
             // A proxy may have lost the service's answer.
             Self::Reply(reply) => reply.status >= 500,
             Self::NotHttp => true,
@@ -122,8 +127,10 @@ pub enum Verdict {
     NetworkTrouble(NetworkFault),
     /// TLS failed, in the TLS library's words.
     TlsRefused(String),
-    /// The caller itself ended it.
+    /// The source of the body failed.
     Aborted,
+    /// The caller itself ended it.
+    Cancelled,
 }
 
 /// Why a SAS is refused.
@@ -170,6 +177,7 @@ pub fn judge(answer: &Answer, attempt: &AttemptFacts) -> Verdict {
         Answer::Stalled { .. } => Verdict::NetworkTrouble(NetworkFault::Stalled),
         Answer::NotHttp => Verdict::NotBlobStorage(None),
         Answer::Aborted { .. } => Verdict::Aborted,
+        Answer::Cancelled { .. } => Verdict::Cancelled,
     }
 }
 
@@ -280,7 +288,8 @@ impl fmt::Display for Verdict {
                 "no secure connection to Blob storage ({why}): check the gateway's clock and \
                  trustedCertificatesPath"
             ),
-            Self::Aborted => f.write_str("the upload was cancelled"),
+            Self::Aborted => f.write_str("the card failed while the segment was sent"),
+            Self::Cancelled => f.write_str("the upload was cancelled"),
         }
     }
 }
@@ -515,6 +524,7 @@ mod tests {
         );
         assert_eq!(judge(Answer::NotHttp), Verdict::NotBlobStorage(None));
         assert_eq!(judge(Answer::Aborted { sent: 1 }), Verdict::Aborted);
+        assert_eq!(judge(Answer::Cancelled { sent: 1 }), Verdict::Cancelled);
         assert!(judge(Answer::Reset { sent: 1 }).wants_probe());
         assert!(!judge(Answer::Reset { sent: 0 }).wants_probe());
         assert!(matches!(
@@ -529,6 +539,7 @@ mod tests {
             (Answer::Reset { sent: 10 }, true),
             (Answer::Stalled { sent: 10 }, true),
             (Answer::Aborted { sent: 10 }, true),
+            (Answer::Cancelled { sent: 10 }, true),
             (Answer::Reset { sent: 9 }, false),
             (Answer::NotHttp, true),
             (reply(502, ""), true),

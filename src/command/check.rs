@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
@@ -12,6 +13,7 @@ use crate::config::{Camera, Config, State};
 use crate::limits::MIB;
 use crate::os::config_file;
 use crate::os::storage_check;
+use crate::status::Status;
 use crate::time::UtcMillis;
 
 pub(super) const COMMAND: Command = Command {
@@ -52,9 +54,26 @@ fn main(arguments: &mut Parser, console: &mut Console<'_>) -> Result<(), Failure
         kbps,
         missing_bytes: ring_bytes(config) - config.cameras.iter().map(prepared).sum::<u64>(),
         available_bytes: storage.available_bytes,
+        left_behind: left_behind(config, published(config)),
         now: (console.now)(),
     };
     Ok(write!(console.out, "{report}")?)
+}
+
+/// The state of a `cvr` that runs, or ran since the gateway's start, on this computer.
+fn published(config: &Config) -> Status {
+    let json = fs::read(&config.status_path).unwrap_or_default();
+    Status::read_json(&json).unwrap_or_default()
+}
+
+/// Rings outside the configured folder that hold unsent segments.
+fn left_behind(config: &Config, status: Status) -> Vec<(PathBuf, u64)> {
+    let rings = status.cameras.into_iter().map(|camera| camera.cache);
+    rings
+        .filter(|ring| ring.unsent_segments > 0 && !ring.folder.is_empty())
+        .map(|ring| (PathBuf::from(ring.folder), ring.unsent_segments))
+        .filter(|(folder, _)| folder.parent() != Some(&config.local_media_cache_path))
+        .collect()
 }
 
 fn bit_rate(value: &OsStr) -> Result<u64, UsageError> {
@@ -78,6 +97,8 @@ struct Report<'a> {
     /// Bytes of the rings that are still to be made.
     missing_bytes: u64,
     available_bytes: u64,
+    /// Rings in a former `localMediaCachePath`, and their unsent segments.
+    left_behind: Vec<(PathBuf, u64)>,
     /// By the clock of this computer.
     now: UtcMillis,
 }
@@ -169,6 +190,14 @@ impl Report<'_> {
                 "\nWarning: the rings do not fit: {short} MiB more must be free."
             )?;
         }
+        for (folder, segments) in &self.left_behind {
+            writeln!(
+                f,
+                "\nWarning: {segments} segment(s) in {} are not uploaded and stay behind; change \
+                 localMediaCachePath once they are.",
+                folder.display()
+            )?;
+        }
         for warning in self.config.container.warnings(Some(self.now)) {
             writeln!(f, "\nWarning: {warning}.")?;
         }
@@ -196,7 +225,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config;
+    use crate::{config, status};
 
     const EXAMPLE: &str = include_str!("../../board/cvr.json");
     /// 2026-11-21T20:30:00Z
@@ -209,6 +238,7 @@ mod tests {
             kbps,
             missing_bytes: ring_bytes(&judged.config),
             available_bytes: available_mib * MIB,
+            left_behind: Vec::new(),
             now: NOW,
         };
         report.to_string()
@@ -258,6 +288,50 @@ loading-dock  Active  4096 MiB  4 h 23 min  263 of 60 s  dock-20261121T203000Z
             }
             assert!(!report.contains("replace-by-your-own"), "{report}");
         }
+    }
+
+    #[test]
+    fn unsent_video_in_a_former_folder_is_warned_of() {
+        let judged = config::read("cvr.json", EXAMPLE.as_bytes(), Path::new("/")).unwrap();
+        let config = &judged.config;
+        let ring = |folder: &str, unsent_segments| status::Camera {
+            cache: status::Cache {
+                folder: folder.into(),
+                unsent_segments,
+                ..status::Cache::default()
+            },
+            ..status::Camera::default()
+        };
+        let cameras = vec![
+            ring("/media/data/cvr/front-door", 3),
+            ring("/media/old/front-door", 3),
+            ring("/media/old/loading-dock", 0),
+            ring("", 3),
+        ];
+        let status = Status {
+            cameras,
+            ..Status::default()
+        };
+        let report = Report {
+            config,
+            kbps: KBPS,
+            missing_bytes: 0,
+            available_bytes: 0,
+            left_behind: left_behind(config, status),
+            now: NOW,
+        };
+        let report = report.to_string();
+        let warnings: Vec<_> = report
+            .lines()
+            .filter(|l| l.starts_with("Warning"))
+            .collect();
+        assert_eq!(
+            warnings,
+            [
+                "Warning: 3 segment(s) in /media/old/front-door are not uploaded and stay behind; \
+                 change localMediaCachePath once they are."
+            ]
+        );
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Client {
         let (sent, failed) = (body.sent, body.failed);
         match result {
             Ok(mut response) => Answer::Reply(reply(&mut response)),
-            Err(_) if failed => Answer::Aborted { sent },
+            Err(_) if failed && !self.link.is_cancelled() => Answer::Aborted { sent },
             Err(error) => self.broken(&error, sent),
         }
     }
@@ -207,7 +207,7 @@ impl Client {
     /// What ended a request without an answer.
     fn broken(&self, error: &Error, sent: u64) -> Answer {
         match (error, self.link.sending()) {
-            _ if self.link.is_cancelled() => Answer::Aborted { sent },
+            _ if self.link.is_cancelled() => Answer::Cancelled { sent },
             (Error::HostNotFound, _) => Answer::NameNotFound,
             (Error::Rustls(why), _) => Answer::TlsFailed(why.to_string()),
             (Error::Tls(why), _) => Answer::TlsFailed((*why).to_owned()),
@@ -234,8 +234,8 @@ impl Canceller {
         self.0.cancel();
     }
 
-    /// Allows requests again. To be called before it is made known which segment is next, so
-    /// that no cancel of that one is lost.
+    /// Allows requests again. To be called before the caller looks what to send, where and how:
+    /// a cancel for what changes after that look is not lost.
     pub fn rearm(&self) {
         self.0.rearm();
     }
@@ -591,7 +591,7 @@ mod tests {
         let mut body = io::repeat(0).take(LARGE);
         let answer = client.put(&url, &Headers::new(), LARGE, &mut body);
         assert!(
-            matches!(answer, Answer::Aborted { sent: 1.. }),
+            matches!(answer, Answer::Cancelled { sent: 1.. }),
             "{answer:?}"
         );
         cancel.join().unwrap();
@@ -601,7 +601,7 @@ mod tests {
             head(stream);
             stream.write_all(CREATED).unwrap();
         });
-        assert_eq!(client.probe(&url), Answer::Aborted { sent: 0 });
+        assert_eq!(client.probe(&url), Answer::Cancelled { sent: 0 });
         canceller.rearm();
         assert_eq!(client.probe(&url), refused(201));
         served.join().unwrap();

@@ -1,11 +1,11 @@
 //! One segment's Put Blob: read it, fix its name, send it.
 
-use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::clock::Clock;
 use super::flash_thread::FlashHandle;
 use super::https::Client;
+use super::put_body::Sending;
 use super::ring_files::RingReader;
 use super::shared::{RingId, Shared, SharedRing};
 use super::upload_thread::UploadSettings;
@@ -17,7 +17,7 @@ use crate::blob::verdict::Answer;
 use crate::gap::ToldGap;
 use crate::limits::{BLOCK_SIZE, INIT_SEGMENT_MAX};
 use crate::mp4::front::{FrontBuilder, FrontTimes};
-use crate::ring::{Place, ReadError, ReadFault, RingError, Run, SegmentReader, point_in};
+use crate::ring::{Place, ReadError, ReadFault, RingError, Run, SegmentReader, SetAside, point_in};
 use crate::time::{ClockQuality, Ticks, UtcMillis};
 
 /// What is to be sent.
@@ -32,6 +32,32 @@ pub struct Parcel<'a> {
     pub place: Place,
     /// It had been set aside: name and times are those noted then.
     pub set_aside: bool,
+}
+
+/// Where what is to be sent of a segment begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begins {
+    /// With it, or with its first good run.
+    Segment,
+    /// Behind the runs that were sent.
+    After(Ticks),
+    /// With this fragment, as its name, fixed earlier, says.
+    Fragment(u32),
+}
+
+impl Parcel<'_> {
+    fn set_aside_entry(&self) -> Option<&SetAside> {
+        let entries = &self.ring.view.cursors.set_aside;
+        entries.iter().find(|entry| entry.place == self.place)
+    }
+
+    fn begins(&self) -> Begins {
+        match (self.set_aside_entry(), self.ring.view.cursors.run_end) {
+            (Some(entry), _) if entry.first_fragment > 0 => Begins::Fragment(entry.first_fragment),
+            (Some(_), _) | (None, None) => Begins::Segment,
+            (None, Some(end)) => Begins::After(end),
+        }
+    }
 }
 
 /// What became of it.
@@ -103,13 +129,8 @@ impl Put {
         speed: &mut UploadSpeed,
     ) -> Result<Sent, PutError> {
         let (segment, _) = SegmentReader::open_sealed(parcel.reader, parcel.place.position)?;
-        let run_end = parcel
-            .ring
-            .view
-            .cursors
-            .run_end
-            .filter(|_| !parcel.set_aside);
-        let whole = segment.whole().filter(|_| run_end.is_none());
+        let from = parcel.begins();
+        let whole = segment.whole().filter(|_| from == Begins::Segment);
         let read = match whole {
             Some(run) => self.read(parcel, &segment, run),
             None => Err(PutError::Damaged),
@@ -117,7 +138,7 @@ impl Put {
         let (run, start, md5, whole) = match read {
             Ok((start, md5)) => (whole.ok_or(PutError::Damaged)?, start, md5, true),
             Err(PutError::Damaged) => {
-                let run = self.good_run(&segment, run_end)?.ok_or(PutError::Damaged)?;
+                let run = self.good_run(&segment, from)?.ok_or(PutError::Damaged)?;
                 let (start, md5) = self.read(parcel, &segment, run)?;
                 (run, start, md5, false)
             }
@@ -167,18 +188,19 @@ impl Put {
     }
 
     /// The segment is in the container: the ring goes on to the next.
-    pub fn delivered(&self, ring: RingId, set_aside: bool, sent: &Sent) {
+    pub fn delivered(
+        &self,
+        ring: RingId,
+        set_aside: bool,
+        sent: &Sent,
+    ) -> Option<Result<(), RingError>> {
         let (sequence, more) = (sent.name.sequence, sent.more);
-        let done = self
-            .flash
+        self.flash
             .with_ring(ring, move |ring| match (set_aside, more) {
                 (true, _) => ring.set_aside_uploaded(sequence),
                 (false, true) => ring.run_uploaded(sequence),
                 (false, false) => ring.uploaded(sequence),
-            });
-        if let Some(Err(error)) = done {
-            log::warn!("{}: {error}", sent.name);
-        }
+            })
     }
 
     /// Verifies all that is to be sent; gives the start it will be told under, and its MD5.
@@ -192,11 +214,7 @@ impl Put {
         let frozen = cursors.frozen.as_ref().filter(|frozen| {
             frozen.place == parcel.place && frozen.first_fragment == run.first_fragment
         });
-        let aside = cursors
-            .set_aside
-            .iter()
-            .find(|entry| entry.place == parcel.place);
-        let start = match (aside, frozen) {
+        let start = match (parcel.set_aside_entry(), frozen) {
             (Some(entry), _) => entry.start,
             (None, Some(frozen)) => frozen.start,
             (None, None) => cursors.resolve(point_in(&segment.open, run.start)),
@@ -226,15 +244,20 @@ impl Put {
         Ok(())
     }
 
-    /// The next run of good fragments of a damaged segment.
+    /// The run of good fragments of a damaged segment that is to be sent.
     fn good_run(
         &mut self,
         segment: &SegmentReader<'_, RingReader>,
-        after: Option<Ticks>,
+        from: Begins,
     ) -> Result<Option<Run>, PutError> {
         let mut run = segment.next_run(None, &mut self.buffer)?;
         while let Some(found) = run {
-            if after.is_none_or(|end| found.start >= end) {
+            let wanted = match from {
+                Begins::Segment => true,
+                Begins::After(end) => found.start >= end,
+                Begins::Fragment(number) => found.first_fragment == number,
+            };
+            if wanted {
                 return Ok(Some(found));
             }
             run = segment.next_run(Some(&found), &mut self.buffer)?;
@@ -247,9 +270,8 @@ impl Put {
         let sequence = parcel.place.sequence;
         let init_id = init_id(self.init.get(..init_len).unwrap_or_default());
         if parcel.set_aside {
-            let entries = &parcel.ring.view.cursors.set_aside;
-            let entry = entries.iter().find(|entry| entry.place == parcel.place);
-            let entry = entry.ok_or(PutError::Ring(RingError::NotNext { sequence }))?;
+            let not_next = PutError::Ring(RingError::NotNext { sequence });
+            let entry = parcel.set_aside_entry().ok_or(not_next)?;
             return Ok(Told {
                 start: entry.start,
                 end: entry.end,
@@ -360,46 +382,6 @@ fn request<'a>(
         },
     }
 }
-
-/// The body on its way: paced, counted, and noted on flash before its last byte leaves.
-struct Sending<'a, S> {
-    body: BlobBody<'a, S>,
-    clock: &'a Clock,
-    speed: &'a mut UploadSpeed,
-    shared: &'a Shared,
-    flash: &'a FlashHandle,
-    pace: Pace,
-    shown: u64,
-    mark: Option<(RingId, u64)>,
-}
-
-impl<S> Read for Sending<'_, S>
-where
-    S: FnMut(u64, &mut [u8]) -> Result<(), ReadError>,
-{
-    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
-        std::thread::sleep(self.pace.wait(self.clock.now(), piece.len()));
-        let n = self.body.next_piece(piece).map_err(io::Error::other)?;
-        let sent = self.body.position();
-        self.speed.progress(self.clock.now(), sent);
-        if sent - self.shown >= SHOWN_EVERY {
-            self.shown = sent;
-            self.shared.status().upload.sent_bytes = sent;
-        }
-        if sent >= self.body.length()
-            && let Some((ring, sequence)) = self.mark.take()
-        {
-            let noted = self
-                .flash
-                .with_ring(ring, move |ring| ring.mark_attempted(sequence));
-            noted.and_then(Result::ok).ok_or(io::ErrorKind::Other)?;
-        }
-        Ok(n)
-    }
-}
-
-/// The state shows progress in steps of so many bytes.
-const SHOWN_EVERY: u64 = 128 * 1024;
 
 fn speed_after(answer: &Answer, speed: &mut UploadSpeed, clock: &Clock, length: u64) {
     if matches!(answer, Answer::Reply(reply) if (200..300).contains(&reply.status)) {

@@ -54,6 +54,7 @@ impl StatusFile {
 
 fn fill_cache(camera: &mut Camera, ring: &SharedRing) {
     let (view, cursors, cache) = (&ring.view, &ring.view.cursors, &mut camera.cache);
+    cache.folder = ring.folder.display().to_string();
     cache.size_bytes = cursors.ring_size;
     cache.prepared_bytes = view.prepared;
     cache.used_bytes = view.written.saturating_sub(cursors.oldest.position);

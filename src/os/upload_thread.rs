@@ -1,4 +1,7 @@
 //! The upload thread: one Put Blob at a time, blocking, oldest first, for ever.
+//!
+//! [`next_segment`](super::next_segment) says which segment is next, [`put`](super::put) sends
+//! it; here stands what its answer leads to, and [`upload_state`](super::upload_state) tells it.
 
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, mpsc};
@@ -7,20 +10,21 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::flash_thread::{self, FlashHandle};
 use super::https::{CertificatesError, Client, Timeouts, TrustedCertificates};
-use super::put::{Parcel, Put, PutError};
-use super::ring_files::RingReader;
+use super::next_segment::{Choice, Next, Situation, Sources};
+use super::put::{Parcel, Put, PutError, Sent};
+use super::ring_files::RingFiles;
 use super::shared::{RingId, Shared, SharedRing};
+use super::upload_state::UploadState;
 use crate::backoff::Random;
 use crate::blob::headers::AccessTier;
 use crate::blob::name::probe_name;
-use crate::blob::queue::{Candidate, Offer, RingFacts, offer};
-use crate::blob::refusals::{Outcome, Refusals, SegmentId};
+use crate::blob::refusals::{HOLD, Refusals, SegmentId};
 use crate::blob::retry::Retry;
 use crate::blob::sas::{ContainerUrl, SasWindow};
-use crate::blob::speed::{Rate, UploadSpeed};
+use crate::blob::speed::UploadSpeed;
 use crate::blob::verdict::{AttemptFacts, Doubt, Verdict, judge};
-use crate::ring::{Evicted, Place, ReadFault, RingError, SegmentReader};
-use crate::time::{ClockQuality, Instant};
+use crate::ring::{Ring, RingError};
+use crate::time::ClockQuality;
 
 /// Where to, and how fast.
 #[derive(Clone, Debug)]
@@ -49,29 +53,11 @@ pub struct UploadThread {
     refusals: Refusals,
     random: Random,
     speed: UploadSpeed,
-    rings: Vec<Source>,
+    sources: Sources,
     put: Put,
-    /// Perhaps there already: the next segment's answer tells.
-    doubtful: Option<(RingId, u64)>,
-    told: String,
-}
-
-/// What the thread keeps of a ring.
-#[derive(Debug)]
-struct Source {
-    reader: Option<RingReader>,
-    last_put: Instant,
-    written: Option<(Instant, u64)>,
-    write_rate: Rate,
-}
-
-/// The segment to be sent.
-#[derive(Clone, Copy, Debug)]
-struct Choice {
-    ring: RingId,
-    place: Place,
-    lost_before: u64,
-    set_aside: bool,
+    /// Perhaps there already, and put aside: the next segment's answer tells.
+    doubtful: Option<(Choice, Sent)>,
+    state: UploadState,
 }
 
 /// With nothing to send the thread looks around this often; the bell is faster.
@@ -79,6 +65,9 @@ const IDLE: Duration = Duration::from_secs(1);
 
 impl UploadThread {
     /// A thread that sends to `settings`, and to what comes over `changes` later.
+    ///
+    /// Who sends new settings calls [`Shared::cancel_put`] behind it: the Put under way ends, and
+    /// the segment is sent again at once.
     pub fn new(
         clock: Clock,
         shared: Arc<Shared>,
@@ -91,6 +80,7 @@ impl UploadThread {
         shared.set_canceller(client.canceller());
         Ok(Self {
             put: Put::new(Arc::clone(&shared), flash.clone()),
+            state: UploadState::new(Arc::clone(&shared)),
             clock,
             shared,
             flash,
@@ -101,15 +91,16 @@ impl UploadThread {
             refusals: Refusals::new(),
             random: Random::new(seed),
             speed: UploadSpeed::new(),
-            rings: Vec::new(),
+            sources: Sources::default(),
             doubtful: None,
-            told: String::new(),
         })
     }
 
     /// Works as long as the process lives.
     pub fn run(mut self) {
         loop {
+            // Before the look at settings and rings: a cancel for a later change holds.
+            self.client.canceller().rearm();
             if self.take_changes().is_none() {
                 return;
             }
@@ -119,12 +110,20 @@ impl UploadThread {
                 self.shared.wait_for_bell(pause.min(IDLE));
                 continue;
             }
-            match self.choose(now) {
-                Some(choice) => self.send(choice),
+            let situation = Situation {
+                now,
+                upload: self.speed.bytes_per_second(),
+                in_doubt: self.doubtful.is_some(),
+            };
+            let next = self
+                .sources
+                .choose(&self.shared, &mut self.refusals, situation);
+            self.state.forget_evicted();
+            match next {
+                Some(Next::Send(choice)) => self.send(choice),
+                Some(Next::GiveUp(choice)) => self.with_its_ring(choice, Self::give_up),
                 None => {
-                    if self.told.is_empty() {
-                        self.shared.status().upload.state = "idle".into();
-                    }
+                    self.state.idle();
                     self.shared.wait_for_bell(IDLE);
                 }
             }
@@ -144,6 +143,9 @@ impl UploadThread {
                     self.settings = settings;
                     self.retry.reset();
                     self.refusals.try_all();
+                    self.sources.try_all();
+                    // Another SAS's answer would tell nothing of it.
+                    self.doubtful = None;
                 }
                 Err(mpsc::TryRecvError::Empty) => return Some(()),
                 Err(mpsc::TryRecvError::Disconnected) => return None,
@@ -151,156 +153,49 @@ impl UploadThread {
         }
     }
 
-    /// The segment that is next, of all rings.
-    fn choose(&mut self, now: Instant) -> Option<Choice> {
-        let rings = self.shared.rings().clone();
-        self.rings
-            .resize_with(rings.len().max(self.rings.len()), Source::new);
-        let mut best: Option<(RingId, Offer)> = None;
-        let mut aside = None;
-        for (id, ring) in rings.iter().enumerate() {
-            let Some(ring) = ring else { continue };
-            let Some(offer) = self.offer_of(id, ring, now) else {
-                aside = aside.or_else(|| self.due_set_aside(id, ring, now));
-                continue;
-            };
-            if best
-                .as_ref()
-                .is_none_or(|(_, other)| offer.before(other).is_lt())
-            {
-                best = Some((id, offer));
-            }
+    /// Does `act` with the chosen segment's ring as it is now.
+    fn with_its_ring(&mut self, choice: Choice, act: fn(&mut Self, Choice, &SharedRing)) {
+        let ring = self.shared.rings().get(choice.ring).cloned().flatten();
+        // It may have moved on since it was looked at.
+        if let Some(ring) = ring.filter(|ring| choice.is_unsent_in(&ring.view.cursors)) {
+            act(self, choice, &ring);
         }
-        let Some((ring, offer)) = best else {
-            return aside;
-        };
-        let place = Place {
-            position: offer.segment.position,
-            sequence: offer.segment.sequence,
-        };
-        Some(Choice {
-            ring,
-            place,
-            lost_before: offer.lost_before,
-            set_aside: false,
-        })
-    }
-
-    /// What a ring has to send; shows the state of its backlog on the way.
-    fn offer_of(&mut self, id: RingId, ring: &SharedRing, now: Instant) -> Option<Offer> {
-        let cursors = &ring.view.cursors;
-        let source = self.rings.get_mut(id)?;
-        source.watch_writer(now, ring.view.written);
-        self.refusals
-            .evicted(cursors.identity, cursors.oldest.sequence);
-        if cursors.upload.position >= cursors.write.position {
-            show_oldest_unsent(&self.shared, &ring.name, String::new());
-            return None;
-        }
-        let facts = RingFacts {
-            capacity: cursors.ring_size,
-            write_rate: source.write_rate.bytes_per_second().unwrap_or(0),
-            last_put: source.last_put,
-        };
-        let reader = source.open(ring)?;
-        let mut unsent = Unsent {
-            reader,
-            ring,
-            next: cursors.upload,
-            damaged: false,
-        };
-        let (refusals, first) = (
-            &self.refusals,
-            unsent.next().map(|mut first| {
-                let id = SegmentId {
-                    ring: cursors.identity,
-                    sequence: first.sequence,
-                };
-                first.may_try = self.refusals.may_try(id, false, now);
-                first
-            }),
-        );
-        let Some(first) = first else {
-            if unsent.damaged {
-                self.give_up(id, &ring.name, cursors.upload.sequence);
-            }
-            return None;
-        };
-        show_oldest_unsent(&self.shared, &ring.name, first.start.to_string());
-        let rest = unsent.map(|mut candidate| {
-            let id = SegmentId {
-                ring: cursors.identity,
-                sequence: candidate.sequence,
-            };
-            candidate.may_try = refusals.may_try(id, false, now);
-            candidate
-        });
-        offer(
-            &facts,
-            self.speed.bytes_per_second(),
-            core::iter::once(first).chain(rest),
-        )
-    }
-
-    /// A segment that was set aside and whose turn has come again.
-    fn due_set_aside(&self, id: RingId, ring: &SharedRing, now: Instant) -> Option<Choice> {
-        let cursors = &ring.view.cursors;
-        let due = cursors.set_aside.iter().find(|entry| {
-            let id = SegmentId {
-                ring: cursors.identity,
-                sequence: entry.place.sequence,
-            };
-            self.doubtful.is_none() && self.refusals.may_try(id, true, now)
-        })?;
-        Some(Choice {
-            ring: id,
-            place: due.place,
-            lost_before: 0,
-            set_aside: true,
-        })
-    }
-
-    /// The records of the oldest unsent segment are gone: a gap tells it.
-    fn give_up(&self, ring: RingId, name: &str, sequence: u64) {
-        log::error!(
-            "{name}: segment {sequence} cannot be read back: replace the card if this repeats"
-        );
-        let done = self
-            .flash
-            .with_ring(ring, move |ring| ring.give_up(sequence));
-        report(name, done);
     }
 
     fn send(&mut self, choice: Choice) {
-        let Some(Some(ring)) = self.shared.rings().get(choice.ring).cloned() else {
-            return;
-        };
-        if choice.lost_before > ring.view.cursors.upload.sequence {
-            let shared = Arc::clone(&self.shared);
-            let (name, before) = (ring.name.clone(), choice.lost_before);
-            let done = self.flash.with_ring(choice.ring, move |ring| {
-                ring.skip_to(before, &mut |evicted| {
-                    evicted_unsent(&shared, &name, evicted)
-                })
-            });
-            report(&ring.name, done);
-            return;
-        }
-        let Some(source) = self.rings.get_mut(choice.ring) else {
-            return;
-        };
-        source.last_put = self.clock.now();
-        let Some(reader) = source.open(&ring) else {
-            return;
+        self.with_its_ring(choice, |this, choice, ring| {
+            let upload = ring.view.cursors.upload.sequence;
+            if !choice.set_aside && choice.place.sequence > upload {
+                this.skip_to(choice, ring);
+            } else {
+                this.send_from(choice, ring);
+            }
+        });
+    }
+
+    /// What cannot be sent whole any more makes room for what can.
+    fn skip_to(&mut self, choice: Choice, ring: &SharedRing) {
+        let shared = Arc::clone(&self.shared);
+        let (name, before) = (ring.name.clone(), choice.place.sequence);
+        self.change(choice.ring, ring, move |ring| {
+            ring.skip_to(before, &mut |evicted| {
+                flash_thread::told(&shared, &name, evicted);
+            })
+        });
+    }
+
+    fn send_from(&mut self, choice: Choice, ring: &SharedRing) {
+        let now = self.clock.now();
+        let Some(reader) = self.sources.begin(choice.ring, ring, now) else {
+            return self.sources.failed(choice.ring, now, &mut self.random);
         };
         let parcel = Parcel {
             id: choice.ring,
-            ring: &ring,
+            ring,
             reader,
             place: choice.place,
             set_aside: choice.set_aside,
         };
-        self.client.canceller().rearm();
         match self.put.send(
             &parcel,
             &self.settings,
@@ -308,95 +203,188 @@ impl UploadThread {
             &self.clock,
             &mut self.speed,
         ) {
-            Ok(sent) => self.judge(choice, &ring, &sent),
-            Err(PutError::Damaged) => self.give_up(choice.ring, &ring.name, choice.place.sequence),
+            Ok(sent) => self.answered(choice, ring, sent),
+            Err(PutError::Damaged) => self.give_up(choice, ring),
             Err(PutError::Read(error)) => {
                 log::warn!("{}: the card cannot be read: {error}", ring.name);
-                self.retry
-                    .after(self.clock.now(), &Verdict::Md5Mismatch, &mut self.random);
+                self.failed(choice.ring);
             }
-            Err(PutError::Ring(error)) => log::debug!("{}: {error}", ring.name),
-            Err(PutError::Gone) => {}
+            Err(PutError::Ring(error)) => self.refused_by(choice.ring, ring, error),
+            Err(PutError::Gone) => self.failed(choice.ring),
         }
     }
 
-    /// Judges the answer to a Put and acts on it.
-    fn judge(&mut self, choice: Choice, ring: &SharedRing, sent: &super::put::Sent) {
-        let attempt = AttemptFacts {
-            may_be_there: sent.may_be_there,
-            lacks_right: self.settings.container.lacks_right(),
-            sas: self.sas_window(),
-        };
-        let mut verdict = judge(&sent.answer, &attempt);
-        if verdict.wants_probe() {
-            let url = self
-                .settings
-                .container
-                .blob_url(&probe_name(&self.settings.gateway));
-            let probed = judge(
-                &self.client.probe(&url),
-                &AttemptFacts {
-                    may_be_there: true,
-                    ..attempt
-                },
-            );
-            if !probed.is_good_probe() {
-                verdict = probed;
-            }
-        }
+    /// Acts on the answer to a Put.
+    fn answered(&mut self, choice: Choice, ring: &SharedRing, sent: Sent) {
+        let verdict = self.verdict(&sent);
         let now = self.clock.now();
         let id = SegmentId {
             ring: ring.view.cursors.identity,
             sequence: choice.place.sequence,
         };
         self.settle_doubt(&verdict);
+        if verdict != Verdict::Aborted {
+            self.sources.works(choice.ring);
+        }
         match &verdict {
             Verdict::Stored | Verdict::AlreadyThere => {
                 self.refusals.stored(id);
-                self.put.delivered(choice.ring, choice.set_aside, sent);
-                self.show_stored(ring, sent);
+                self.stored(choice, ring, &sent);
             }
             Verdict::MaybeThere => {
-                self.doubtful = Some((choice.ring, id.sequence));
-                self.set_aside(choice.ring, &ring.name, id.sequence);
+                self.doubtful = Some((choice, sent));
+                self.put_aside(choice, ring);
             }
             Verdict::SegmentRefused(_) => {
-                let outcome = self.refusals.refused(id, choice.set_aside, now);
-                if outcome == Outcome::SetAside && !choice.set_aside {
-                    log::error!("{}: {} is set aside: {verdict}", ring.name, sent.name);
-                    self.set_aside(choice.ring, &ring.name, id.sequence);
-                }
+                let outcome = self.refusals.refused(id, now);
+                self.state
+                    .refused(choice, ring, &sent.name, &verdict, outcome);
+                self.put_aside(choice, ring);
             }
+            Verdict::Aborted => self.failed(choice.ring),
             _ => {}
         }
         let pause = self.retry.after(now, &verdict, &mut self.random);
-        self.tell(&verdict, pause);
+        self.state.tell(&verdict, pause);
     }
 
-    fn set_aside(&self, ring: RingId, name: &str, sequence: u64) {
-        report(
-            name,
-            self.flash
-                .with_ring(ring, move |ring| ring.set_aside(sequence)),
-        );
+    /// What the answer means; after a line that broke in mid-body, what a probe says of it.
+    fn verdict(&mut self, sent: &Sent) -> Verdict {
+        let attempt = AttemptFacts {
+            may_be_there: sent.may_be_there,
+            lacks_right: self.settings.container.lacks_right(),
+            sas: self.sas_window(),
+        };
+        let verdict = judge(&sent.answer, &attempt);
+        if !verdict.wants_probe() {
+            return verdict;
+        }
+        let name = probe_name(&self.settings.gateway);
+        let url = self.settings.container.blob_url(&name);
+        let may_be_there = true;
+        let attempt = AttemptFacts {
+            may_be_there,
+            ..attempt
+        };
+        let probed = judge(&self.client.probe(&url), &attempt);
+        if probed.is_good_probe() {
+            verdict
+        } else {
+            probed
+        }
+    }
+
+    /// It is in the container: the ring goes on, and the state counts it once.
+    fn stored(&mut self, choice: Choice, ring: &SharedRing, sent: &Sent) {
+        match self.put.delivered(choice.ring, choice.set_aside, sent) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => self.refused_by(choice.ring, ring, error),
+            None => self.failed(choice.ring),
+        }
+        // If the card failed the ring may have kept it as the next to send.
+        let frozen = self.view(choice.ring, |ring| ring.view.cursors.frozen.clone());
+        let is_next = |place| place == choice.place && !choice.set_aside;
+        if !frozen.flatten().is_some_and(|frozen| is_next(frozen.place)) {
+            self.state.stored(choice, ring, sent);
+        }
+    }
+
+    /// Puts a segment aside, so that those behind it are tried.
+    fn put_aside(&mut self, choice: Choice, ring: &SharedRing) {
+        if choice.set_aside {
+            return;
+        }
+        let list = &ring.view.cursors.set_aside;
+        let oldest = list.first().filter(|_| list.is_full());
+        let oldest = oldest.map(|entry| SegmentId {
+            ring: ring.view.cursors.identity,
+            sequence: entry.place.sequence,
+        });
+        if self.refusals.may_put_aside(oldest) {
+            let sequence = choice.place.sequence;
+            self.change(choice.ring, ring, move |ring| ring.set_aside(sequence));
+        } else {
+            // It stays next in its ring; the other rings go on.
+            self.sources.hold(choice.ring, self.clock.now() + HOLD);
+        }
+    }
+
+    /// Nothing, or nothing more, of a segment can be read: a gap tells it.
+    fn give_up(&mut self, choice: Choice, ring: &SharedRing) {
+        let sequence = choice.place.sequence;
+        let done = self.change(choice.ring, ring, move |ring| {
+            if choice.set_aside {
+                ring.give_up_set_aside(sequence)
+            } else {
+                ring.give_up(sequence)
+            }
+        });
+        if done {
+            log::error!(
+                "{}: segment {sequence} cannot be read back: replace the card if this repeats",
+                ring.name
+            );
+        }
     }
 
     /// Another segment's answer, with the same SAS, tells what a doubtful one meant.
     fn settle_doubt(&mut self, verdict: &Verdict) {
-        let Some((ring, sequence)) = self.doubtful else {
+        let settled = Doubt::settle(verdict);
+        if settled == Doubt::Open {
+            return;
+        }
+        let Some((choice, sent)) = self.doubtful.take() else {
             return;
         };
-        match Doubt::settle(verdict) {
-            Doubt::Open => return,
-            Doubt::ItIsThere => {
-                let done = self
-                    .flash
-                    .with_ring(ring, move |ring| ring.set_aside_uploaded(sequence));
-                report("upload", done);
-            }
-            Doubt::NotThere => {}
+        if settled == Doubt::ItIsThere
+            && let Some(ring) = self.view(choice.ring, SharedRing::clone)
+        {
+            let set_aside = true;
+            self.stored(
+                Choice {
+                    set_aside,
+                    ..choice
+                },
+                &ring,
+                &sent,
+            );
         }
-        self.doubtful = None;
+    }
+
+    /// Has a ring, seen as `seen`, change its cursors; true: it did.
+    fn change(
+        &mut self,
+        id: RingId,
+        seen: &SharedRing,
+        work: impl FnOnce(&mut Ring<RingFiles>) -> Result<(), RingError> + Send + 'static,
+    ) -> bool {
+        match self.flash.with_ring(id, work) {
+            Some(Ok(())) => return true,
+            Some(Err(error)) => self.refused_by(id, seen, error),
+            None => self.failed(id),
+        }
+        false
+    }
+
+    /// A ring did not do what was asked. Where only its cursors have moved on meanwhile, as by an
+    /// eviction, the next look is at once.
+    fn refused_by(&mut self, id: RingId, seen: &SharedRing, error: RingError) {
+        let moved = self.view(id, |ring| ring.view.cursors != seen.view.cursors);
+        if matches!(error, RingError::NotNext { .. }) && moved == Some(true) {
+            log::debug!("{}: {error}", seen.name);
+            return;
+        }
+        log::warn!("{}: {error}", seen.name);
+        self.failed(id);
+    }
+
+    fn failed(&mut self, id: RingId) {
+        self.sources.failed(id, self.clock.now(), &mut self.random);
+    }
+
+    /// A ring as it is now.
+    fn view<T>(&self, id: RingId, look: impl FnOnce(&SharedRing) -> T) -> Option<T> {
+        self.shared.rings().get(id)?.as_ref().map(look)
     }
 
     fn sas_window(&self) -> SasWindow {
@@ -409,137 +397,4 @@ impl UploadThread {
                 .window(offset.utc(self.clock.now().ticks())),
         }
     }
-
-    /// Says in log and state what is wrong, once, and when it is right again.
-    fn tell(&mut self, verdict: &Verdict, pause: Duration) {
-        let mut status = self.shared.status();
-        let upload = &mut status.upload;
-        if verdict.is_done() {
-            if !self.told.is_empty() {
-                log::info!("upload works again");
-                self.told.clear();
-            }
-            (upload.state, upload.message) = ("idle".into(), String::new());
-            return;
-        }
-        let text = verdict.to_string();
-        let by_hand = matches!(verdict, Verdict::SasRefused(_) | Verdict::ContainerMissing);
-        upload.state = if by_hand { "refused" } else { "waiting" }.into();
-        upload.message.clone_from(&text);
-        drop(status);
-        if text != self.told && !matches!(verdict, Verdict::Aborted | Verdict::MaybeThere) {
-            log::warn!(
-                "upload: {text}; tried again in {} s, then on",
-                pause.as_secs()
-            );
-            self.told = text;
-        }
-    }
-
-    fn show_stored(&self, ring: &SharedRing, sent: &super::put::Sent) {
-        log::info!(
-            "{}: uploaded {}, {} bytes",
-            ring.name,
-            sent.name,
-            sent.length
-        );
-        self.shared.change_camera(&ring.name, |camera| {
-            camera.uploaded.segments += 1;
-            camera.uploaded.milliseconds += sent.name.duration;
-            camera.uploaded.bytes += sent.length;
-        });
-        let mut status = self.shared.status();
-        status.upload.segments += 1;
-        status.upload.bytes += sent.length;
-    }
-}
-
-impl Source {
-    fn new() -> Self {
-        Self {
-            reader: None,
-            last_put: Instant::START,
-            written: None,
-            write_rate: Rate::new(WRITER_MEMORY),
-        }
-    }
-
-    fn watch_writer(&mut self, now: Instant, written: u64) {
-        match self.written {
-            Some((then, _)) if now.since(then) < IDLE => {}
-            Some((then, before)) => {
-                self.write_rate
-                    .observe(written.saturating_sub(before), now.since(then));
-                self.written = Some((now, written));
-            }
-            None => self.written = Some((now, written)),
-        }
-    }
-
-    fn open(&mut self, ring: &SharedRing) -> Option<&RingReader> {
-        if self.reader.is_none() {
-            self.reader = RingReader::open(&ring.folder, ring.geometry)
-                .inspect_err(|error| log::warn!("{}: the ring cannot be read: {error}", ring.name))
-                .ok();
-        }
-        self.reader.as_ref()
-    }
-}
-
-/// The sealed segments of a ring that are not sent, oldest first, as their records tell.
-struct Unsent<'a> {
-    reader: &'a RingReader,
-    ring: &'a SharedRing,
-    next: Place,
-    damaged: bool,
-}
-
-impl Iterator for Unsent<'_> {
-    type Item = Candidate;
-
-    fn next(&mut self) -> Option<Candidate> {
-        let cursors = &self.ring.view.cursors;
-        let place = self.next;
-        if place.position >= cursors.write.position {
-            return None;
-        }
-        match SegmentReader::open_sealed(self.reader, place.position) {
-            Ok((segment, seal)) => {
-                self.next = Place {
-                    position: segment.next_position()?,
-                    sequence: segment.open.key.sequence + 1,
-                };
-                Some(Candidate {
-                    sequence: segment.open.key.sequence,
-                    position: place.position,
-                    length: seal.length,
-                    ahead: (place.position + cursors.ring_size)
-                        .saturating_sub(self.ring.view.written),
-                    start: cursors.resolve(segment.open.start),
-                    may_try: true,
-                })
-            }
-            Err(error) => {
-                self.damaged = !matches!(error.fault, ReadFault::Flash(_));
-                None
-            }
-        }
-    }
-}
-
-/// Write rates are averages over about this long.
-const WRITER_MEMORY: Duration = Duration::from_secs(60);
-
-fn evicted_unsent(shared: &Shared, name: &str, evicted: Evicted) {
-    flash_thread::told(shared, name, evicted);
-}
-
-fn report(name: &str, done: Option<Result<(), RingError>>) {
-    if let Some(Err(error)) = done {
-        log::warn!("{name}: {error}");
-    }
-}
-
-fn show_oldest_unsent(shared: &Shared, name: &str, oldest: String) {
-    shared.change_camera(name, |camera| camera.cache.oldest_unsent = oldest);
 }

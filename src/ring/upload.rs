@@ -13,7 +13,8 @@ use super::flash::Flash;
 use super::reader::{Run, SegmentReader};
 use super::ring::Ring;
 use super::words::Evicted;
-use crate::gap::{Cause, Gap, ToldGap};
+use crate::gap::{Cause, Gap, Point, ToldGap};
+use crate::time::UtcMillis;
 
 impl<F: Flash> Ring<F> {
     /// Fixes name and headers of a run of the next segment to send, durably, before the first
@@ -106,9 +107,9 @@ impl<F: Flash> Ring<F> {
     pub fn uploaded(&mut self, sequence: u64) -> Result<(), RingError> {
         if sequence >= self.cursors.upload.sequence {
             let frozen = self.frozen(sequence)?;
+            self.pass_frozen(&frozen)?;
             self.cursors.telling.clear();
             self.cursors.counters.sent += 1;
-            self.pass_frozen(&frozen)?;
         }
         self.write_cursors()
     }
@@ -129,16 +130,7 @@ impl<F: Flash> Ring<F> {
     pub fn set_aside(&mut self, sequence: u64) -> Result<(), RingError> {
         let frozen = self.frozen(sequence)?;
         if self.cursors.set_aside.is_full() {
-            let oldest = self.cursors.set_aside.remove(0);
-            let records = SegmentReader::open_sealed(&self.flash, oldest.place.position);
-            if let Ok((segment, seal)) = records {
-                let gap = Gap {
-                    start: segment.open.start,
-                    end: end_point(&segment.open, &seal),
-                    cause: Cause::UploadRefused,
-                };
-                self.cursors.untold = with(&self.cursors.untold, gap);
-            }
+            self.lose_set_aside(0, Cause::UploadRefused);
         }
         self.unfreeze();
         self.pass_frozen(&frozen)?;
@@ -156,6 +148,19 @@ impl<F: Flash> Ring<F> {
         self.write_cursors()
     }
 
+    /// A segment that had been set aside cannot be read any more: a gap, `cacheCorrupt`.
+    pub fn give_up_set_aside(&mut self, sequence: u64) -> Result<(), RingError> {
+        let at = self
+            .cursors
+            .set_aside
+            .iter()
+            .position(|entry| entry.place.sequence == sequence)
+            .ok_or(RingError::NotNext { sequence })?;
+        self.lose_set_aside(at, Cause::CacheCorrupt);
+        self.cursors.counters.evicted_unsent += 1;
+        self.write_cursors()
+    }
+
     /// Gives up all segments older than `sequence`: they could not be sent whole before they are
     /// written over. They are evicted, and become gaps, `cacheFull`, that the next one tells.
     pub fn skip_to(
@@ -170,6 +175,20 @@ impl<F: Flash> Ring<F> {
             self.evict_oldest(on_evict)?;
         }
         self.write_cursors()
+    }
+
+    /// Forgets a segment that was set aside: a gap, which the next one tells.
+    fn lose_set_aside(&mut self, at: usize, cause: Cause) {
+        let lost = self.cursors.set_aside.remove(at);
+        let records = SegmentReader::open_sealed(&self.flash, lost.place.position)
+            .ok()
+            .filter(|(segment, _)| segment.open.key.sequence == lost.place.sequence);
+        let (start, end) = match records {
+            Some((segment, seal)) => (segment.open.start, end_point(&segment.open, &seal)),
+            // Its name is all that is left of it: moments of no known boot are their estimates.
+            None => (named(lost.start), named(lost.end)),
+        };
+        self.cursors.untold = with(&self.cursors.untold, Gap { start, end, cause });
     }
 
     /// The flag of the segment in flight, or of one that was set aside.
@@ -221,6 +240,14 @@ impl<F: Flash> Ring<F> {
         };
         self.pass_next_to_send(&next, end);
         Ok(())
+    }
+}
+
+/// A moment of which only the UTC is known.
+fn named(utc: UtcMillis) -> Point {
+    Point {
+        estimate: utc,
+        ..Point::default()
     }
 }
 
@@ -418,6 +445,27 @@ mod tests {
         }
         assert_eq!(ring.view().cursors.set_aside.len(), SET_ASIDE_MAX);
         assert_eq!(told(&send(&mut ring)), [(0, 2, Cause::UploadRefused)]);
+    }
+
+    #[test]
+    fn a_refused_segment_that_goes_bad_is_told_even_without_its_records() {
+        for records_gone in [false, true] {
+            let (mut ring, places) = recorded(3);
+            send(&mut ring);
+            let (sequence, run) = next_whole(&ring);
+            ring.freeze(sequence, &run).unwrap();
+            ring.set_aside(sequence).unwrap();
+            if records_gone {
+                ring.flash().card().spoil(places[1].position, PAGE);
+            }
+            ring.give_up_set_aside(sequence).unwrap();
+            assert_eq!(
+                ring.give_up_set_aside(sequence),
+                Err(RingError::NotNext { sequence })
+            );
+            let mut ring = after_power_cut(&ring);
+            assert_eq!(told(&send(&mut ring)), [(2, 4, Cause::CacheCorrupt)]);
+        }
     }
 
     #[test]

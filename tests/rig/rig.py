@@ -3,7 +3,7 @@ import contextlib
 import time
 from pathlib import Path
 
-from . import azurite, camera, gateway, judge
+from . import azurite, camera, faults, gateway, judge
 
 
 class Failure(Exception):
@@ -46,6 +46,12 @@ class Rig:
         one = azurite.Storage(self._folder("storage"), **options)
         self._ends.callback(one.stop)
         one.start()
+        return one
+
+    def faults(self, storage):
+        """Puts a reverse proxy before Azurite that answers in its place; see `faults.Faults`."""
+        one = faults.Faults(storage)
+        self._ends.callback(one.stop)
         return one
 
     def gateway(self, storage, cameras, **options):

@@ -157,6 +157,9 @@ impl Dial {
     fn dial(&self, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
         let mut last = ErrorKind::AddrNotAvailable.into();
         for address in addresses {
+            if self.link.is_cancelled() {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
             match TcpStream::connect_timeout(address, self.connect_timeout) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
