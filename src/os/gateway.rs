@@ -13,14 +13,16 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use smol::{Async, LocalExecutor, Task, Timer, channel, future};
 
-use super::activation::{geometry_of, names_of};
+use super::activation::{names_of, ring_bytes};
 use super::clock::Clock;
 use super::config_file;
 use super::event_loop::{CameraTask, Control, Loop};
-use super::flash_thread::{FlashHandle, FlashMessage, FlashThread, RingSpec};
+use super::flash_thread::{FlashHandle, FlashMessage, FlashThread};
 use super::https::TrustedCertificates;
 use super::logger;
+use super::opening::RingSpec;
 use super::report::CameraReport;
+use super::ring_files::Geometry;
 use super::shared::{RingId, Shared};
 use super::status_file::StatusFile;
 use super::upload_thread::{UploadSettings, UploadThread};
@@ -199,21 +201,15 @@ impl Gateway<'_, '_> {
         self.show(shown);
         let known = self.rings.iter().position(|name| *name == camera.name);
         let ring = known.unwrap_or(self.rings.len());
-        let message = if known.is_none() {
+        if known.is_none() {
             self.rings.push(camera.name.clone());
-            let geometry = geometry_of(camera.ring_bytes);
-            FlashMessage::Open(
-                ring,
-                Box::new(RingSpec {
-                    names,
-                    folder,
-                    geometry,
-                }),
-            )
-        } else {
-            FlashMessage::Rename(ring, Box::new(names))
+        }
+        let spec = RingSpec {
+            names,
+            folder,
+            wanted: Some(Geometry::of(camera.ring_bytes)),
         };
-        self.tell_flash(message);
+        self.tell_flash(FlashMessage::Open(ring, Box::new(spec)));
         let (control, told) = channel::bounded(4);
         let recorder = Recorder::new(
             recorder_config(&self.config, &camera),
@@ -235,7 +231,7 @@ impl Gateway<'_, '_> {
     /// Rings of cameras that have left the configuration are still uploaded.
     fn open_former_rings(&mut self) {
         let folder = self.config.local_media_cache_path.clone();
-        for (name, names, geometry) in super::activation::former_rings(&folder, &self.rings) {
+        for (name, names) in super::activation::former_rings(&folder, &self.rings) {
             log::info!("{name}: no longer in the configuration; its ring is still uploaded");
             let state = "inactive".into();
             let asset = names.asset.as_str().to_owned();
@@ -248,7 +244,7 @@ impl Gateway<'_, '_> {
             let spec = RingSpec {
                 names,
                 folder: folder.join(&name),
-                geometry,
+                wanted: None,
             };
             let ring: RingId = self.rings.len();
             self.rings.push(name);
@@ -305,9 +301,13 @@ impl Gateway<'_, '_> {
             log::info!("{}: left the configuration", running.camera.name);
             let _ = running.control.send(Control::Stop).await;
             running.task.await;
-            self.shared.change_camera(&running.camera.name, |camera| {
+            let name = &running.camera.name;
+            self.shared.change_camera(name, |camera| {
                 camera.state = "inactive".into();
             });
+            if let Some(ring) = self.rings.iter().position(|ring| ring == name) {
+                self.tell_flash(FlashMessage::Former(ring));
+            }
         }
         for camera in wanted {
             let config = recorder_config(&self.config, &camera);
@@ -407,7 +407,10 @@ fn recorder_config(config: &Config, camera: &Camera) -> RecorderConfig {
         cutting: Cutting {
             segment_length: camera.segment_length,
             fragment_length: config.flash_sync_interval / 2,
-            ring_bytes: camera.ring_bytes,
+            ring_bytes: ring_bytes(
+                &config.local_media_cache_path.join(&camera.name),
+                camera.ring_bytes,
+            ),
         },
         active: camera.state == State::Active,
     }
