@@ -3,7 +3,6 @@
 use lexopt::Parser;
 
 use super::{Command, Console, Failure};
-use crate::os::activation::geometry_of;
 use crate::os::config_file;
 use crate::os::progress::Progress;
 use crate::os::ring_files::{Geometry, RingFiles};
@@ -28,7 +27,7 @@ fn main(arguments: &mut Parser, console: &mut Console<'_>) -> Result<(), Failure
         let failed = |error| Failure::Ring(camera.name.clone(), error);
         // A ring that exists keeps its size and its video.
         let existing = Geometry::read(&folder).map_err(failed)?;
-        let geometry = existing.unwrap_or_else(|| geometry_of(camera.ring_bytes));
+        let geometry = existing.unwrap_or_else(|| Geometry::of(camera.ring_bytes));
         let mut files = RingFiles::open(&folder, geometry).map_err(failed)?;
         while !files.prepare().map_err(failed)? {
             progress.preparing(&camera.name, files.prepared(), files.size());

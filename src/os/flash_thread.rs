@@ -1,31 +1,32 @@
 //! The flash thread: owns the rings, writes and syncs. A card that stalls for seconds stalls
 //! only this thread; the pool takes the video meanwhile.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::clock::{Clock, machine_boot_id};
+use super::activation;
+use super::clock::Clock;
+use super::opening::{OpenError, Opened, RingSpec, unsent};
 use super::progress::Progress;
-use super::ring_files::{Geometry, RingFiles};
+use super::ring_files::{RingFiles, raise_descriptor_limit};
 use super::shared::{RingId, Shared, SharedRing};
+use super::slot::{Slot, Step};
+pub(super) use super::teller::told;
+use super::teller::{Teller, set_message};
 use crate::gap::Cause;
-use crate::limits::FRAGMENTS_IN_FLIGHT;
-use crate::recorder::fragment::{Fragment, Start};
-use crate::ring::record::Names;
-use crate::ring::{
-    Evicted, Flash, PIECES_MAX, Place, ReadAt, Recovered, Ring, RingError, RingSetup,
-    SegmentReader, Source,
-};
+use crate::limits::POOL_BLOCKS;
+use crate::recorder::fragment::Fragment;
+use crate::ring::{Flash, ReadAt, Ring};
 use crate::segment::SegmentEnd;
-use crate::status;
 use crate::time::{Instant, Ticks};
 
 /// What the flash thread is told.
 pub enum FlashMessage {
-    /// Open this ring, or make it.
+    /// Open this ring, or make it; if it is open, its camera is in the configuration again.
     Open(RingId, Box<RingSpec>),
+    /// The ring's camera has left the configuration.
+    Former(RingId),
     /// Write a fragment.
     Fragment(RingId, Box<Fragment>),
     /// Seal the segment.
@@ -34,9 +35,7 @@ pub enum FlashMessage {
     Away(RingId, Ticks, Cause),
     /// For the upload thread: see [`FlashHandle::with_ring`].
     Work(RingId, RingWork),
-    /// Other names from the next segment on.
-    Rename(RingId, Box<Names>),
-    /// Sync so often.
+    /// The configuration was read again: sync so often, and try again what waits for a person.
     SyncInterval(Duration),
     /// Seal, sync, note a clean stop, and answer.
     Stop(SyncSender<()>),
@@ -45,17 +44,6 @@ pub enum FlashMessage {
 /// Work on a ring, done by the thread that owns it. What it returns is called when others can
 /// see what was done.
 pub type RingWork = Box<dyn FnOnce(&mut Ring<RingFiles>) -> Box<dyn FnOnce()> + Send>;
-
-/// A ring to open.
-#[derive(Clone, Debug)]
-pub struct RingSpec {
-    /// What its segments are recorded as.
-    pub names: Names,
-    /// Its folder.
-    pub folder: PathBuf,
-    /// Its layout.
-    pub geometry: Geometry,
-}
 
 /// How the upload thread reaches the rings.
 #[derive(Clone, Debug)]
@@ -89,27 +77,33 @@ pub struct FlashThread {
     inbox: Receiver<FlashMessage>,
     returned: SyncSender<Box<Fragment>>,
     sync_interval: Duration,
-    rings: Vec<Option<Slot>>,
+    rings: Vec<Option<Entry>>,
     progress: Progress,
 }
 
-/// An open ring and what is not yet durable in it.
-struct Slot {
-    /// Shared, since it is at hand at each write, and none of them allocates.
+/// A ring that was asked for, open or not.
+struct Entry {
     name: Arc<str>,
-    ring: Ring<RingFiles>,
-    all_prepared: bool,
-    unsynced: heapless::Deque<Box<Fragment>, FRAGMENTS_IN_FLIGHT>,
-    unsynced_length: Duration,
-    /// Sync then, whatever comes.
-    due: Option<Instant>,
+    spec: RingSpec,
+    slot: Option<Slot<RingFiles>>,
+    /// The state's message while nothing else is to be said.
+    message: String,
+    /// If it is not open, or not made yet: nothing is tried before.
+    next_try: Instant,
+    /// The failure of the last try was told.
+    told: bool,
+    /// Start of the first fragment that came before the ring was open.
+    missed: Option<Ticks>,
 }
-
-/// A card that fails is tried again after this.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// With nothing to do the thread looks around this often.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// A ring that cannot be opened or made is tried again after this.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// All rings together hold no more of the pool than this before one of them is synced.
+const HELD_BLOCKS_MAX: usize = POOL_BLOCKS / 4;
 
 impl FlashThread {
     /// A thread without rings; [`FlashThread::run`] it.
@@ -120,7 +114,7 @@ impl FlashThread {
         returned: SyncSender<Box<Fragment>>,
         sync_interval: Duration,
     ) -> Self {
-        let progress = Progress::to_standard_error();
+        raise_descriptor_limit();
         Self {
             clock,
             shared,
@@ -128,7 +122,7 @@ impl FlashThread {
             returned,
             sync_interval,
             rings: Vec::new(),
-            progress,
+            progress: Progress::to_standard_error(),
         }
     }
 
@@ -142,448 +136,330 @@ impl FlashThread {
                     return;
                 }
                 Ok(message) => self.handle(message),
-                Err(RecvTimeoutError::Timeout) => {}
+                // Rings are made while nothing else is to be done. Where recording catches up
+                // with that, it makes the room it needs itself.
+                Err(RecvTimeoutError::Timeout) => self.make(),
                 Err(RecvTimeoutError::Disconnected) => return self.close(),
             }
-            self.sync_due();
-            self.prepare();
+            self.run_due();
         }
     }
 
     /// How long it may wait for a message.
     fn patience(&self) -> Duration {
-        if self.slots().any(|slot| !slot.all_prepared) {
-            return Duration::ZERO;
-        }
         let now = self.clock.now();
-        let due = self.slots().filter_map(|slot| slot.due).min();
-        due.map_or(IDLE, |due| due.since(now))
-    }
-
-    fn slots(&self) -> impl Iterator<Item = &Slot> {
-        self.rings.iter().flatten()
+        let due = self.rings.iter().flatten().filter_map(Entry::deadline);
+        due.min().map_or(IDLE, |due| due.since(now).min(IDLE))
     }
 
     fn handle(&mut self, message: FlashMessage) {
         match message {
-            FlashMessage::Open(id, spec) => self.open(id, &spec),
-            FlashMessage::Fragment(id, fragment) => self.fragment(id, fragment),
-            FlashMessage::End(id, end) => self.end(id, end),
-            FlashMessage::Away(id, at, cause) => {
-                self.on_ring(id, "note a gap", |ring, _| ring.open_gap(at, cause));
+            FlashMessage::Open(id, spec) => self.add(id, *spec),
+            FlashMessage::Former(id) => {
+                if let Some(entry) = self.entry(id) {
+                    entry.spec.wanted = None;
+                }
             }
+            FlashMessage::Fragment(id, fragment) => {
+                if let Some(entry) = self.entry(id).filter(|entry| entry.slot.is_none()) {
+                    entry.missed.get_or_insert(fragment.info.start);
+                }
+                self.push(id, Step::Fragment(fragment));
+                self.bound_held_blocks();
+            }
+            FlashMessage::End(id, end) => self.push(id, Step::End(end)),
+            FlashMessage::Away(id, at, cause) => self.push(id, Step::Away(at, cause)),
             FlashMessage::Work(id, work) => {
-                if let Some(slot) = self.rings.get_mut(id).and_then(Option::as_mut) {
-                    let answer = work(&mut slot.ring);
+                if let Some(slot) = self.entry(id).and_then(|entry| entry.slot.as_mut()) {
+                    let answer = work(slot.ring_mut());
                     self.publish(id);
                     answer();
                 }
             }
-            FlashMessage::Rename(id, names) => {
-                if let Some(slot) = self.rings.get_mut(id).and_then(Option::as_mut) {
-                    slot.ring.set_names(*names);
+            FlashMessage::SyncInterval(interval) => {
+                self.sync_interval = interval;
+                let now = self.clock.now();
+                for entry in self.rings.iter_mut().flatten() {
+                    entry.next_try = entry.next_try.min(now);
+                    if let Some(slot) = &mut entry.slot {
+                        slot.set_sync_interval(interval);
+                    }
                 }
             }
-            FlashMessage::SyncInterval(interval) => self.sync_interval = interval,
             FlashMessage::Stop(_) => {}
         }
     }
 
-    fn open(&mut self, id: RingId, spec: &RingSpec) {
-        let name = spec.names.camera.to_string();
-        match self.open_ring(spec) {
-            Ok(ring) => {
-                let all_prepared = ring.flash().is_prepared();
-                self.rings
-                    .resize_with(self.rings.len().max(id + 1), || None);
-                if let Some(slot) = self.rings.get_mut(id) {
-                    *slot = Some(Slot::new(name.clone(), ring, all_prepared));
-                }
-                self.share(id, spec, name);
+    fn entry(&mut self, id: RingId) -> Option<&mut Entry> {
+        self.rings.get_mut(id).and_then(Option::as_mut)
+    }
+
+    /// Does `work` on an open ring's slot, and shows what came of it.
+    fn on_slot(
+        &mut self,
+        id: RingId,
+        work: impl FnOnce(&mut Slot<RingFiles>, Instant, &mut Teller<'_>),
+    ) {
+        let Some(entry) = self.rings.get_mut(id).and_then(Option::as_mut) else {
+            return;
+        };
+        let Some(slot) = &mut entry.slot else { return };
+        let mut teller = Teller::new(&self.shared, &self.returned, &entry.name, &entry.message);
+        work(slot, self.clock.now(), &mut teller);
+        let lacks_room = slot.lacks_room();
+        self.publish(id);
+        if lacks_room {
+            self.free_room(id);
+        }
+    }
+
+    fn push(&mut self, id: RingId, step: Step) {
+        let open = self.entry(id).is_some_and(|entry| entry.slot.is_some());
+        match step {
+            Step::Fragment(fragment) if !open => {
+                // Without an event loop nobody needs it any more.
+                let _ = self.returned.send(fragment);
             }
-            Err(error) => {
-                log::error!(
-                    "{name}: the ring in {} cannot be used: {error}",
-                    spec.folder.display()
-                );
-                self.tell(&name, Some(format!("the ring cannot be used: {error}")));
+            step => self.on_slot(id, |slot, now, teller| slot.push(now, step, teller)),
+        }
+    }
+
+    /// The ring that holds the most of the pool is synced early, should all need too much.
+    fn bound_held_blocks(&mut self) {
+        let held = |entry: &Option<Entry>| {
+            let slot = entry.as_ref().and_then(|entry| entry.slot.as_ref());
+            slot.map_or(0, Slot::blocks_to_sync)
+        };
+        if self.rings.iter().map(held).sum::<usize>() <= HELD_BLOCKS_MAX {
+            return;
+        }
+        let most = (0..).zip(&self.rings).max_by_key(|(_, entry)| held(entry));
+        if let Some((id, _)) = most {
+            self.on_slot(id, |slot, now, teller| slot.sync_now(now, teller));
+        }
+    }
+
+    /// Syncs, and tries again, what is due.
+    fn run_due(&mut self) {
+        for id in 0..self.rings.len() {
+            let now = self.clock.now();
+            let Some(entry) = self.rings.get(id).and_then(Option::as_ref) else {
+                continue;
+            };
+            match &entry.slot {
+                Some(slot) if slot.deadline().is_some_and(|at| at <= now) => {
+                    self.on_slot(id, |slot, now, teller| slot.run(now, teller));
+                }
+                None if entry.next_try <= now => self.open(id),
+                _ => {}
             }
         }
     }
 
-    fn open_ring(&mut self, spec: &RingSpec) -> Result<Ring<RingFiles>, OpenError> {
-        let files = RingFiles::open(&spec.folder, spec.geometry)?;
-        let (offset, clock) = self.clock.utc_offset();
-        let setup = RingSetup {
-            names: spec.names.clone(),
-            offset,
-            clock,
-            machine: machine_boot_id(),
-            identity: getrandom::u32()?,
-            nonce: getrandom::u32()?,
-        };
-        let name = spec.names.camera.as_str();
-        let progress = &mut self.progress;
-        let (ring, recovered) =
-            Ring::open(files, setup, &mut |step| progress.recovery(name, step))?;
-        tell_recovered(name, &recovered);
-        Ok(ring)
+    fn add(&mut self, id: RingId, spec: RingSpec) {
+        let count = self.rings.len().max(id + 1);
+        self.rings.resize_with(count, || None);
+        let now = self.clock.now();
+        match self.rings.get_mut(id) {
+            Some(Some(entry)) => {
+                if let Some(slot) = &mut entry.slot {
+                    slot.ring_mut().set_names(spec.names.clone());
+                }
+                entry.spec = spec;
+                entry.next_try = entry.next_try.min(now);
+            }
+            Some(place) => *place = Some(Entry::new(spec, now)),
+            None => {}
+        }
+        if self.entry(id).is_some_and(|entry| entry.slot.is_none()) {
+            self.open(id);
+        }
     }
 
-    fn share(&self, id: RingId, spec: &RingSpec, name: String) {
-        let Some(slot) = self.rings.get(id).and_then(Option::as_ref) else {
+    /// Opens a ring, or says why not, and leaves it for later.
+    fn open(&mut self, id: RingId) {
+        let Some(entry) = self.rings.get_mut(id).and_then(Option::as_mut) else {
             return;
         };
-        let ring = SharedRing {
-            name,
-            folder: spec.folder.clone(),
-            geometry: spec.geometry,
-            view: slot.ring.view(),
-        };
+        match entry.spec.open(self.clock, &mut self.progress) {
+            Ok(opened) => {
+                let slot = entry.opened(opened, self.sync_interval);
+                let ring = SharedRing {
+                    name: entry.name.to_string(),
+                    folder: entry.spec.folder.clone(),
+                    geometry: slot.ring().flash().geometry(),
+                    view: slot.ring().view(),
+                };
+                entry.slot = Some(slot);
+                let failed_before = core::mem::take(&mut entry.told);
+                self.shared.change_camera(&entry.name, |camera| {
+                    camera.cache.message.clone_from(&entry.message);
+                    if failed_before && camera.state == "failed" {
+                        camera.state = "connecting".into();
+                    }
+                });
+                self.share(id, Some(ring));
+            }
+            Err(error) => {
+                entry.next_try = self.clock.now() + RETRY;
+                entry.cannot("be used", &error, &self.shared);
+                self.shared.change_camera(&entry.name, |camera| {
+                    camera.state = "failed".into();
+                });
+                if error.lacks_room() {
+                    self.free_room(id);
+                }
+            }
+        }
+    }
+
+    /// Shows the upload thread a ring, or that it is gone.
+    fn share(&self, id: RingId, ring: Option<SharedRing>) {
         let mut rings = self.shared.rings();
         let count = rings.len().max(id + 1);
         rings.resize(count, None);
         if let Some(place) = rings.get_mut(id) {
-            *place = Some(ring);
+            *place = ring;
         }
         drop(rings);
         self.shared.ring_bell();
     }
 
-    fn fragment(&mut self, id: RingId, fragment: Box<Fragment>) {
-        if !fragment
-            .start
-            .as_ref()
-            .is_none_or(|start| self.begin(id, start))
-        {
-            return self.give_back(fragment);
-        }
-        let length = length_of(&fragment);
-        let Some(slot) = self.rings.get(id).and_then(Option::as_ref) else {
-            return self.give_back(fragment);
-        };
-        // The next fragment, about as long, would pass the interval.
-        let sync_now = slot.unsynced_length + 2 * length > self.sync_interval
-            || slot.unsynced.len() + 1 >= FRAGMENTS_IN_FLIGHT / 4;
-        let pieces: heapless::Vec<&[u8], PIECES_MAX> = fragment.pieces().collect();
-        let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
-        let info = fragment.info;
-        let written = self.on_ring(id, "write", |ring, evicted| {
-            ring.append(&info, &pieces, sync_now, evicted).map(|_| ())
-        });
-        drop(pieces);
-        // Should the next one not come, there is no more video to lose meanwhile.
-        let due = self.clock.now() + self.sync_interval;
-        let slot = self.rings.get_mut(id).and_then(Option::as_mut);
-        match slot.filter(|_| written.is_some()) {
-            Some(slot) => slot.keep(fragment, length, due),
-            None => return self.give_back(fragment),
-        }
-        self.show(id, |camera| {
-            camera.recorded.milliseconds += info.end.since(info.start).as_millis();
-            camera.recorded.bytes += bytes as u64;
-        });
-        if sync_now {
-            self.sync(id);
-        }
-    }
-
-    /// Begins a segment; false: it cannot be.
-    fn begin(&mut self, id: RingId, start: &Start) -> bool {
-        let init = start.init.get(..start.init_len).unwrap_or_default();
-        let place = self.on_ring(id, "begin a segment", |ring, evicted| {
-            ring.begin(&start.segment, init, evicted)
-        });
-        if let Some(place) = place
-            && !start.segment.holes.is_empty()
-        {
-            self.show_gaps(id, place);
-        }
-        place.is_some()
-    }
-
-    /// Shows the gaps before a segment, as its record tells them.
-    fn show_gaps(&self, id: RingId, place: Place) {
-        let Some(slot) = self.rings.get(id).and_then(Option::as_ref) else {
-            return;
-        };
-        let Ok(segment) = SegmentReader::open(slot.ring.flash(), place.position) else {
-            return;
-        };
-        let cursors = slot.ring.view().cursors;
-        for gap in segment.open.gaps.iter() {
-            let (start, end) = (cursors.resolve(gap.start), cursors.resolve(gap.end));
-            let cause = gap.cause.as_str();
-            log::warn!("{}: no video from {start} to {end}: {cause}", slot.name);
-            self.show(id, |camera| camera.add_gap(start, end, cause));
-        }
-    }
-
-    fn end(&mut self, id: RingId, end: SegmentEnd) {
-        let sealed = self.on_ring(id, "seal a segment", |ring, _| ring.seal(&end));
-        if sealed.is_some() {
-            self.release(id);
-            self.show(id, |camera| camera.recorded.segments += 1);
-            self.shared.ring_bell();
-        }
-    }
-
-    fn show(&self, id: RingId, change: impl FnOnce(&mut status::Camera)) {
-        if let Some(slot) = self.rings.get(id).and_then(Option::as_ref) {
-            self.shared.change_camera(&slot.name, change);
-        }
-    }
-
-    fn sync(&mut self, id: RingId) {
-        if self.on_ring(id, "sync", |ring, _| ring.sync()).is_some() {
-            self.release(id);
-        }
-    }
-
-    fn sync_due(&mut self) {
-        let now = self.clock.now();
-        for id in 0..self.rings.len() {
-            let slot = self.rings.get(id).and_then(Option::as_ref);
-            if slot.and_then(|slot| slot.due).is_some_and(|due| due <= now) {
-                self.sync(id);
-            }
-        }
-    }
-
-    /// What is durable goes back to the pool.
-    fn release(&mut self, id: RingId) {
-        let Some(slot) = self.rings.get_mut(id).and_then(Option::as_mut) else {
-            return;
-        };
-        while let Some(fragment) = slot.unsynced.pop_front() {
-            // Without an event loop nobody needs it any more.
-            let _ = self.returned.send(fragment);
-        }
-        (slot.unsynced_length, slot.due) = (Duration::ZERO, None);
-    }
-
-    fn give_back(&self, fragment: Box<Fragment>) {
-        let _ = self.returned.send(fragment);
-    }
-
-    /// Does `work` on a ring, again and again while the card fails: the pool holds the video
-    /// meanwhile. `None`: there is no such ring, or it is our own mistake.
-    fn on_ring<T>(
-        &mut self,
-        id: RingId,
-        what: &str,
-        mut work: impl FnMut(&mut Ring<RingFiles>, &mut dyn FnMut(Evicted)) -> Result<T, RingError>,
-    ) -> Option<T> {
-        let shared = Arc::clone(&self.shared);
-        let slot = self.rings.get_mut(id)?.as_mut()?;
-        let name = Arc::clone(&slot.name);
-        let mut on_evict = |evicted: Evicted| told(&shared, &name, evicted);
-        let mut failing = false;
-        let done = loop {
-            let error = match work(&mut slot.ring, &mut on_evict) {
-                Ok(done) => break Some(done),
-                Err(error) => error,
-            };
-            let again = match error {
-                RingError::NotPrepared { needed } => slot.prepare_to(needed),
-                RingError::InDoubt { .. } => slot.write_again(&mut on_evict),
-                other => Err(other),
-            };
-            match again {
-                Ok(()) => {}
-                Err(error @ (RingError::Flash(_) | RingError::InDoubt { .. })) => {
-                    if !core::mem::replace(&mut failing, true) {
-                        log::error!("{name}: the card fails to {what}: {error}");
-                        set_message(&shared, &name, format!("the card fails to {what}: {error}"));
-                    }
-                    std::thread::sleep(RETRY);
-                }
-                Err(error) => {
-                    log::error!("{name}: the ring refuses to {what}: {error}");
-                    break None;
-                }
-            }
-        };
-        if failing {
-            log::warn!("{name}: the card works again");
-            set_message(&shared, &name, String::new());
-        }
-        self.publish(id);
-        done
-    }
-
     fn publish(&self, id: RingId) {
-        let Some(slot) = self.rings.get(id).and_then(Option::as_ref) else {
+        let entry = self.rings.get(id).and_then(Option::as_ref);
+        let Some(slot) = entry.and_then(|entry| entry.slot.as_ref()) else {
             return;
         };
         if let Some(Some(shared)) = self.shared.rings().get_mut(id) {
-            shared.view = slot.ring.view();
+            shared.view = slot.ring().view();
         }
     }
 
-    /// One step for each ring that is not made yet.
-    fn prepare(&mut self) {
-        for id in 0..self.rings.len() {
-            let Some(slot) = self.rings.get_mut(id).and_then(Option::as_mut) else {
-                continue;
+    /// Makes one step of one ring: of the one whose writer is nearest to the prepared end.
+    fn make(&mut self) {
+        let now = self.clock.now();
+        let unmade = (0..).zip(&self.rings).filter_map(|(id, entry)| {
+            let entry = entry.as_ref()?;
+            let due = entry.unmade() && entry.next_try <= now;
+            let ring = due.then_some(entry.slot.as_ref()?.ring())?;
+            let ahead = ring.flash().prepared().saturating_sub(ring.written());
+            Some((ahead, id))
+        });
+        let Some((_, id)) = unmade.min() else { return };
+        let Some(entry) = self.rings.get_mut(id).and_then(Option::as_mut) else {
+            return;
+        };
+        let Some(slot) = &mut entry.slot else { return };
+        let files = slot.ring_mut().flash_mut();
+        match files.prepare() {
+            Ok(_) => {
+                let (done, all) = (files.prepared(), files.size());
+                self.progress.preparing(&entry.name, done, all);
+                if core::mem::take(&mut entry.told) {
+                    set_message(&self.shared, &entry.name, &entry.message);
+                }
+                self.publish(id);
+            }
+            Err(error) => {
+                entry.next_try = now + RETRY;
+                let error = OpenError::Io(error);
+                entry.cannot("be made", &error, &self.shared);
+                if error.lacks_room() {
+                    self.free_room(id);
+                }
+            }
+        }
+    }
+
+    /// The file system is full, and ring `id` needs room: a ring whose camera has left the
+    /// configuration gives way. First one with nothing unsent in it, of those the oldest.
+    fn free_room(&mut self, id: RingId) {
+        let former = (0..).zip(&self.rings).filter_map(|(id, entry)| {
+            let entry = entry.as_ref().filter(|entry| entry.spec.wanted.is_none())?;
+            let ring = entry.slot.as_ref()?.ring();
+            let last = ring.cursors().accounted;
+            Some((unsent(ring), last.map(|last| last.estimate), id))
+        });
+        let Some((unsent, _, former)) = former.filter(|(.., other)| *other != id).min() else {
+            return;
+        };
+        let Some(entry) = self.rings.get_mut(former).and_then(Option::take) else {
+            return;
+        };
+        // A Put of it cannot end well any more.
+        self.shared.cancel_put();
+        self.share(former, None);
+        let Entry {
+            name, spec, slot, ..
+        } = entry;
+        drop(slot);
+        let message = match activation::remove_ring(&spec.folder) {
+            Ok(()) if unsent => "removed for room, with video that was not uploaded".to_owned(),
+            Ok(()) => "removed for room; all of it was uploaded".to_owned(),
+            Err(error) => format!("it was to be removed for room: {error}"),
+        };
+        log::warn!("{name}: the ring of a camera no longer in the configuration: {message}");
+        self.shared.change_camera(&name, |camera| {
+            camera.cache = crate::status::Cache {
+                message,
+                ..Default::default()
             };
-            if slot.all_prepared {
-                continue;
-            }
-            match slot.ring.flash_mut().prepare() {
-                Ok(all) => {
-                    slot.all_prepared = all;
-                    let files = slot.ring.flash();
-                    self.progress
-                        .preparing(&slot.name, files.prepared(), files.size());
-                }
-                Err(error) => {
-                    let name = Arc::clone(&slot.name);
-                    log::error!("{name}: the ring cannot be made: {error}");
-                    set_message(
-                        &self.shared,
-                        &name,
-                        format!("the ring cannot be made: {error}"),
-                    );
-                    std::thread::sleep(RETRY);
-                }
-            }
-            self.publish(id);
+        });
+        if let Some(entry) = self.entry(id) {
+            entry.next_try = Instant::START;
         }
     }
 
     fn close(&mut self) {
         for id in 0..self.rings.len() {
-            let at = self.clock.now().ticks();
-            self.on_ring(id, "stop", |ring, _| {
-                ring.open_gap(at, Cause::Restarted)?;
-                ring.close()
-            });
+            self.on_slot(id, |slot, now, teller| slot.close(now, teller));
         }
-    }
-
-    fn tell(&self, name: &str, message: Option<String>) {
-        set_message(&self.shared, name, message.unwrap_or_default());
     }
 }
 
-impl Slot {
-    fn new(name: String, ring: Ring<RingFiles>, all_prepared: bool) -> Self {
+impl Entry {
+    fn new(spec: RingSpec, now: Instant) -> Self {
         Self {
-            name: name.into(),
-            ring,
-            all_prepared,
-            unsynced: heapless::Deque::new(),
-            unsynced_length: Duration::ZERO,
-            due: None,
+            name: spec.names.camera.as_str().into(),
+            spec,
+            slot: None,
+            message: String::new(),
+            next_try: now,
+            told: false,
+            missed: None,
         }
     }
 
-    fn keep(&mut self, fragment: Box<Fragment>, length: Duration, due: Instant) {
-        let kept = self.unsynced.push_back(fragment);
-        assert!(kept.is_ok(), "there are only so many fragments in all");
-        self.unsynced_length += length;
-        self.due.get_or_insert(due);
-    }
-
-    /// Recording has caught up with the making of the ring.
-    fn prepare_to(&mut self, needed: u64) -> Result<(), RingError> {
-        while self.ring.flash().prepared() < needed {
-            self.all_prepared = self
-                .ring
-                .flash_mut()
-                .prepare()
-                .map_err(RingFiles::prepare_error)?;
+    /// The slot of the ring that was opened.
+    fn opened(&mut self, opened: Opened, sync_interval: Duration) -> Slot<RingFiles> {
+        let Opened { mut ring, message } = opened;
+        self.message = message;
+        if let Some(first) = self.missed.take() {
+            ring.delivered_since(first);
         }
-        Ok(())
+        Slot::new(ring, sync_interval)
     }
 
-    /// After a failed sync: what it was to cover is written anew.
-    fn write_again(&mut self, on_evict: &mut dyn FnMut(Evicted)) -> Result<(), RingError> {
-        self.ring.rewind_to_synced()?;
-        for fragment in &self.unsynced {
-            let pieces: heapless::Vec<&[u8], PIECES_MAX> = fragment.pieces().collect();
-            self.ring.append(&fragment.info, &pieces, false, on_evict)?;
+    /// Its files are still to be made. Those of a former camera never are: nothing is recorded.
+    fn unmade(&self) -> bool {
+        let files = self.slot.as_ref().map(|slot| slot.ring().flash());
+        self.spec.wanted.is_some() && files.is_some_and(|files| !files.is_prepared())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let Some(slot) = &self.slot else {
+            return Some(self.next_try);
+        };
+        let making = self.unmade().then_some(self.next_try);
+        slot.deadline().into_iter().chain(making).min()
+    }
+
+    /// Says once that the ring cannot be opened, or made.
+    fn cannot(&mut self, what: &str, error: &OpenError, shared: &Shared) {
+        let message = format!("the ring cannot {what}: {error}");
+        if !core::mem::replace(&mut self.told, true) {
+            log::error!("{}: {}: {message}", self.name, self.spec.folder.display());
         }
-        Ok(())
+        set_message(shared, &self.name, &message);
     }
-}
-
-/// A ring could not be opened.
-#[derive(Debug)]
-enum OpenError {
-    Io(std::io::Error),
-    Ring(RingError),
-    Random(getrandom::Error),
-}
-
-impl core::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::Ring(error) => error.fmt(f),
-            Self::Random(error) => error.fmt(f),
-        }
-    }
-}
-
-impl From<std::io::Error> for OpenError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<RingError> for OpenError {
-    fn from(error: RingError) -> Self {
-        Self::Ring(error)
-    }
-}
-
-impl From<getrandom::Error> for OpenError {
-    fn from(error: getrandom::Error) -> Self {
-        Self::Random(error)
-    }
-}
-
-/// What was found of the run before this one.
-fn tell_recovered(name: &str, recovered: &Recovered) {
-    match (recovered.source, recovered.restart) {
-        (Source::New, _) => log::info!("{name}: a new ring"),
-        (Source::Records, _) => log::warn!("{name}: both cursors were lost; the ring was searched"),
-        (Source::First | Source::Second, None) => log::info!("{name}: the ring is empty"),
-        (Source::First | Source::Second, Some(cause)) => {
-            log::info!(
-                "{name}: the ring goes on after a restart ({})",
-                cause.as_str()
-            );
-        }
-    }
-    if let Some(cut) = &recovered.cut {
-        let sequence = cut.place.sequence;
-        log::info!("{name}: segment {sequence} was open, and ends after its last whole fragment");
-        if cut.damaged {
-            log::warn!("{name}: segment {sequence} is damaged in its middle");
-        }
-    }
-}
-
-/// A segment lost its place, and is about to be overwritten.
-pub(super) fn told(shared: &Shared, name: &str, evicted: Evicted) {
-    if evicted.in_flight {
-        shared.cancel_put();
-    }
-    if evicted.unsent {
-        let sequence = evicted.sequence;
-        log::warn!("{name}: the ring is full: segment {sequence} is lost before it was uploaded");
-        shared.change_camera(name, |camera| camera.evicted.unsent_segments += 1);
-    }
-}
-
-fn set_message(shared: &Shared, name: &str, message: String) {
-    shared.change_camera(name, |camera| camera.cache.message = message);
-}
-
-fn length_of(fragment: &Fragment) -> Duration {
-    let length = fragment.info.end.since(fragment.info.start);
-    Duration::from_millis(length.as_millis())
 }

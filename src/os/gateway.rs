@@ -14,13 +14,15 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use smol::{Async, LocalExecutor, Task, Timer, channel, future};
 
-use super::activation::{geometry_of, names_of};
+use super::activation::names_of;
 use super::clock::Clock;
 use super::event_loop::{CameraTask, Control, Loop};
-use super::flash_thread::{FlashHandle, FlashMessage, FlashThread, RingSpec};
+use super::flash_thread::{FlashHandle, FlashMessage, FlashThread};
 use super::logger;
+use super::opening::RingSpec;
 use super::process::{block_signals, lock, seed, spawn};
 use super::report::CameraReport;
+use super::ring_files::Geometry;
 use super::shared::{RingId, Shared};
 use super::status_file::StatusFile;
 use super::upload_thread::{UploadSettings, UploadThread};
@@ -202,21 +204,15 @@ impl Gateway<'_, '_> {
         self.show(shown);
         let known = self.rings.iter().position(|name| *name == camera.name);
         let ring = known.unwrap_or(self.rings.len());
-        let message = if known.is_none() {
+        if known.is_none() {
             self.rings.push(camera.name.clone());
-            let geometry = geometry_of(camera.ring_bytes);
-            FlashMessage::Open(
-                ring,
-                Box::new(RingSpec {
-                    names,
-                    folder,
-                    geometry,
-                }),
-            )
-        } else {
-            FlashMessage::Rename(ring, Box::new(names))
+        }
+        let spec = RingSpec {
+            names,
+            folder,
+            wanted: Some(Geometry::of(camera.ring_bytes)),
         };
-        self.tell_flash(message);
+        self.tell_flash(FlashMessage::Open(ring, Box::new(spec)));
         let (control, told) = channel::bounded(4);
         // A camera that comes back was not wanted meanwhile; at the start of `cvr` it is a restart.
         let cause = if known.is_some() {
@@ -246,7 +242,7 @@ impl Gateway<'_, '_> {
     /// Rings of cameras that have left the configuration are still uploaded.
     fn open_former_rings(&mut self) {
         let folder = self.config.local_media_cache_path.clone();
-        for (name, names, geometry) in super::activation::former_rings(&folder, &self.rings) {
+        for (name, names) in super::activation::former_rings(&folder, &self.rings) {
             log::info!("{name}: no longer in the configuration; its ring is still uploaded");
             let state = "inactive".into();
             let asset = names.asset.as_str().to_owned();
@@ -259,7 +255,7 @@ impl Gateway<'_, '_> {
             let spec = RingSpec {
                 names,
                 folder: folder.join(&name),
-                geometry,
+                wanted: None,
             };
             let ring: RingId = self.rings.len();
             self.rings.push(name);

@@ -1,19 +1,22 @@
 //! One camera's ring as files: `ring.000`, `ring.001`, ... of equal size, allocated in full and
 //! written once, and two cursor files. Afterwards none is created, grown, renamed or removed.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc::O_NOFOLLOW;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::uio::pwritev;
 use nix::unistd::fdatasync;
 
-use crate::limits::{BLOCK_SIZE, MIB, PAGE};
-use crate::ring::{Flash, FlashError, Operation, ReadAt, RingError};
+use super::slot::Prepare;
+use crate::limits::{MIB, PAGE};
+use crate::ring::{Flash, FlashError, Operation, ReadAt};
 
 /// How a ring's bytes are laid over files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +34,6 @@ pub struct RingFiles {
     files: Vec<RingFile>,
     cursors: [File; 2],
     prepared: u64,
-    zeros: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -40,20 +42,31 @@ struct RingFile {
     dirty: bool,
 }
 
-/// The same files, read only, for the upload thread.
+/// The same files, read only and one at a time, for the upload thread.
 #[derive(Debug)]
 pub struct RingReader {
     geometry: Geometry,
-    files: Vec<File>,
+    folder: PathBuf,
+    /// The file that was read last, and its number.
+    open: RefCell<Option<(usize, File)>>,
 }
 
-/// Files are about this large, so that recording can begin when the first is prepared and
-/// every file system takes them.
-const FILE_BYTES: u64 = 64 * MIB;
-const FILES_MAX: u64 = 512;
+/// Files are at least about this large.
+const FILE_BYTES_MIN: u64 = 64 * MIB;
+
+/// Larger files are made rather than more, as each costs the flash thread a descriptor...
+const FILES_MAX: u64 = 16;
+
+/// ...up to what every file system takes: vfat less than 4 GiB.
+const FILE_BYTES_MAX: u64 = 4095 * MIB;
+
+/// Files of a ring that an earlier version made, or of one larger than 64 GiB.
+const FILES_READ_MAX: u64 = 512;
+
+static ZEROS: [u8; 4 * PAGE] = [0; 4 * PAGE];
 
 /// Written at once while preparing.
-const STEP: usize = 16 * BLOCK_SIZE;
+const STEP: usize = 64 * ZEROS.len();
 
 /// Most pieces of one vectored write.
 const PIECES: usize = 128;
@@ -61,7 +74,10 @@ const PIECES: usize = 128;
 impl Geometry {
     /// The layout of a ring of `ring_bytes`: it loses less than a page a file.
     pub fn of(ring_bytes: u64) -> Self {
-        let files = ring_bytes.div_ceil(FILE_BYTES).clamp(1, FILES_MAX);
+        let files = ring_bytes
+            .div_ceil(FILE_BYTES_MIN)
+            .clamp(1, FILES_MAX)
+            .max(ring_bytes.div_ceil(FILE_BYTES_MAX));
         let page = PAGE as u64;
         Self {
             files,
@@ -83,12 +99,18 @@ impl Geometry {
             Err(e) => return Err(e),
         };
         let mut numbers = text.split_whitespace().filter_map(|word| word.parse().ok());
-        Ok(match (numbers.next(), numbers.next()) {
-            (Some(files), Some(file_bytes)) if (1..=FILES_MAX).contains(&files) => {
-                Some(Self { files, file_bytes })
-            }
-            _ => None,
-        })
+        let (files, file_bytes) = (numbers.next(), numbers.next());
+        Ok(files.zip(file_bytes).and_then(|(files, file_bytes)| {
+            let sound = (1..=FILES_READ_MAX).contains(&files)
+                && (PAGE as u64..=FILE_BYTES_MAX).contains(&file_bytes)
+                && file_bytes.is_multiple_of(PAGE as u64);
+            sound.then_some(Self { files, file_bytes })
+        }))
+    }
+
+    /// The two hold as much, but for what rounding costs.
+    pub const fn same_size(self, other: Self) -> bool {
+        self.bytes().abs_diff(other.bytes()) < MIB
     }
 
     /// The file and the offset in it of `at`.
@@ -102,14 +124,20 @@ impl Geometry {
 
 impl RingFiles {
     /// Opens the ring in `folder`, or begins one. Nothing is prepared yet: [`Self::prepare`].
+    ///
+    /// # Errors
+    ///
+    /// Of the file system; `InvalidInput` if the ring there has another layout.
     pub fn open(folder: &Path, geometry: Geometry) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        if Geometry::read(folder)? != Some(geometry) {
-            let note = format!(
-                "{} files of {} bytes\n",
-                geometry.files, geometry.file_bytes
-            );
-            std::fs::write(folder.join("ring.size"), note)?;
+        match Geometry::read(folder)? {
+            Some(there) if there == geometry => {}
+            Some(_) => return Err(io::ErrorKind::InvalidInput.into()),
+            None => {
+                let (files, file_bytes) = (geometry.files, geometry.file_bytes);
+                let note = format!("{files} files of {file_bytes} bytes\n");
+                write_durably(folder, "ring.size", note.as_bytes())?;
+            }
         }
         let files = (0..geometry.files)
             .map(|i| open(&file_path(folder, i)).map(|file| RingFile { file, dirty: false }))
@@ -134,18 +162,29 @@ impl RingFiles {
             files,
             cursors,
             prepared,
-            zeros: Vec::new(),
         })
+    }
+
+    /// Removes the ring in `folder`, its layout last: whatever a power cut leaves is still found,
+    /// and removed then.
+    pub fn remove(folder: &Path) -> io::Result<()> {
+        let files = Geometry::read(folder)?.map_or(0, |geometry| geometry.files);
+        for index in (0..files).rev() {
+            remove_file(&file_path(folder, index))?;
+        }
+        for name in ["cursors.0", "cursors.1", "ring.size"] {
+            File::open(folder)?.sync_all()?;
+            remove_file(&folder.join(name))?;
+        }
+        File::open(folder)?.sync_all()
     }
 
     /// Prepares up to a MiB more; true when all is prepared. Zeros are written because extents
     /// that were only allocated would change, and cost writes, when they are first used.
     pub fn prepare(&mut self) -> io::Result<bool> {
-        if self.prepared >= self.geometry.bytes() {
-            self.zeros = Vec::new();
+        if self.is_prepared() {
             return Ok(true);
         }
-        self.zeros.resize(STEP, 0);
         let (index, at) = self.geometry.place(self.prepared);
         let file = self
             .files
@@ -155,16 +194,26 @@ impl RingFiles {
             allocate(&file.file, self.geometry.file_bytes)?;
         }
         let left = usize::try_from(self.geometry.file_bytes - at).unwrap_or(STEP);
-        let zeros = self.zeros.get(..STEP.min(left)).unwrap_or_default();
-        file.file.write_all_at(zeros, at)?;
-        self.prepared += zeros.len() as u64;
+        let step = STEP.min(left);
+        let zeros = (0..step).step_by(ZEROS.len()).map(|done| {
+            let (zeros, _) = ZEROS.split_at(ZEROS.len().min(step - done));
+            IoSlice::new(zeros)
+        });
+        let mut zeros: heapless::Vec<IoSlice<'_>, PIECES> = zeros.collect();
+        write_vectored(&file.file, at, &mut zeros)?;
+        self.prepared += step as u64;
         let file_done = self.prepared.is_multiple_of(self.geometry.file_bytes);
         if file_done {
             file.file.sync_all()?;
         } else if self.prepared.is_multiple_of(4 * MIB) {
             fdatasync(file.file.as_fd())?;
         }
-        Ok(self.prepared >= self.geometry.bytes())
+        Ok(self.is_prepared())
+    }
+
+    /// How the run is laid over the files.
+    pub const fn geometry(&self) -> Geometry {
+        self.geometry
     }
 
     /// All is prepared.
@@ -172,15 +221,9 @@ impl RingFiles {
         self.prepared >= self.geometry.bytes()
     }
 
-    /// A failed [`RingFiles::prepare`] as the ring's error.
-    #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-    pub fn prepare_error(error_: io::Error) -> RingError {
-        error(Operation::Write, 0, &error_).into()
-    }
-
     /// One file's part of a vectored write.
     fn write_within(&mut self, at: u64, pieces: &[&[u8]]) -> io::Result<()> {
-        let (index, mut offset) = self.geometry.place(at);
+        let (index, offset) = self.geometry.place(at);
         let file = self
             .files
             .get_mut(index)
@@ -191,30 +234,19 @@ impl RingFiles {
             let pushed = slices.push(IoSlice::new(piece));
             assert!(pushed.is_ok(), "a fragment has fewer pieces");
         }
-        let mut rest = slices.as_mut_slice();
-        while !rest.is_empty() {
-            let place = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-            match pwritev(file.file.as_fd(), rest, place) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => {
-                    offset += n as u64;
-                    IoSlice::advance_slices(&mut rest, n);
-                }
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(())
+        write_vectored(&file.file, offset, &mut slices)
     }
 }
 
 impl RingReader {
-    /// Opens the files of a ring that [`RingFiles`] has opened before.
+    /// Reads a ring that [`RingFiles`] has opened before.
     pub fn open(folder: &Path, geometry: Geometry) -> io::Result<Self> {
-        let files = (0..geometry.files)
-            .map(|i| File::open(file_path(folder, i)))
-            .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { geometry, files })
+        let first = File::open(file_path(folder, 0))?;
+        Ok(Self {
+            geometry,
+            folder: folder.to_owned(),
+            open: RefCell::new(Some((0, first))),
+        })
     }
 }
 
@@ -224,8 +256,9 @@ impl ReadAt for RingFiles {
     }
 
     fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<(), FlashError> {
-        read(self.geometry, at, buf, |index| {
-            self.files.get(index).map(|file| &file.file)
+        read(self.geometry, at, buf, |index, at, buf| {
+            let file = self.files.get(index).ok_or(io::ErrorKind::UnexpectedEof)?;
+            fill(&file.file, at, buf)
         })
     }
 }
@@ -236,7 +269,16 @@ impl ReadAt for RingReader {
     }
 
     fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<(), FlashError> {
-        read(self.geometry, at, buf, |index| self.files.get(index))
+        let mut open = self.open.borrow_mut();
+        read(self.geometry, at, buf, |index, at, buf| {
+            match &*open {
+                Some((number, file)) if *number == index => return fill(file, at, buf),
+                _ => *open = None,
+            }
+            let file = File::open(file_path(&self.folder, index as u64))?;
+            let (_, file) = open.insert((index, file));
+            fill(file, at, buf)
+        })
     }
 }
 
@@ -304,6 +346,17 @@ impl Flash for RingFiles {
     }
 }
 
+impl Prepare for RingFiles {
+    fn prepare_to(&mut self, needed: u64) -> Result<(), FlashError> {
+        while self.prepared < needed.min(self.geometry.bytes()) {
+            let at = self.prepared;
+            self.prepare()
+                .map_err(|e| error(Operation::Write, at, &e))?;
+        }
+        Ok(())
+    }
+}
+
 impl RingFiles {
     fn cursors(&self, slot: u8) -> &File {
         let [first, second] = &self.cursors;
@@ -311,38 +364,84 @@ impl RingFiles {
     }
 }
 
-/// Reads over the ends of files; what was never prepared reads as zeros.
-fn read<'a>(
+/// Reads over the ends of files: `fill` reads from one of them, its number and the offset in it.
+fn read(
     geometry: Geometry,
     at: u64,
     buf: &mut [u8],
-    file: impl Fn(usize) -> Option<&'a File>,
+    mut fill: impl FnMut(usize, u64, &mut [u8]) -> io::Result<()>,
 ) -> Result<(), FlashError> {
-    let failed = |e: io::Error| error(Operation::Read, at, &e);
     let mut at = at;
     let mut rest = buf;
     while !rest.is_empty() {
         let (index, offset) = geometry.place(at);
         let room = usize::try_from(geometry.file_bytes - offset).unwrap_or(usize::MAX);
         let (now, later) = rest.split_at_mut(room.min(rest.len()));
-        let file = file(index).ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
-        let mut filled = 0;
-        while let Some(left) = now.get_mut(filled..).filter(|left| !left.is_empty()) {
-            match file.read_at(left, offset + filled as u64) {
-                Ok(0) => left.fill(0),
-                Ok(n) => {
-                    filled += n;
-                    continue;
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(failed(e)),
-            }
-            break;
-        }
+        fill(index, offset, now).map_err(|e| error(Operation::Read, at, &e))?;
         at += now.len() as u64;
         rest = later;
     }
     Ok(())
+}
+
+/// Fills `buf` from one file; what was never prepared reads as zeros.
+fn fill(file: &File, at: u64, buf: &mut [u8]) -> io::Result<()> {
+    let mut filled = 0;
+    while let Some(left) = buf.get_mut(filled..).filter(|left| !left.is_empty()) {
+        match file.read_at(left, at + filled as u64) {
+            Ok(0) => {
+                left.fill(0);
+                break;
+            }
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+fn write_vectored(file: &File, mut at: u64, mut rest: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !rest.is_empty() {
+        let place = i64::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)?;
+        match pwritev(file.as_fd(), rest, place) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                at += n as u64;
+                IoSlice::advance_slices(&mut rest, n);
+            }
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes the small file `name` so that a power cut leaves the old one or the new one, whole.
+pub fn write_durably(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let new = folder.join(format!("{name}.new"));
+    let mut file = File::create(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&new, folder.join(name))?;
+    File::open(folder)?.sync_all()
+}
+
+/// The rings' files and the sockets of all cameras may need more descriptors than the usual
+/// limit allows.
+pub fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        log::warn!("the limit of open files stays as it is: {error}");
+    }
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
 }
 
 fn error(operation: Operation, at: u64, e: &io::Error) -> FlashError {
@@ -392,12 +491,17 @@ mod tests {
 
     #[test]
     fn a_ring_loses_less_than_a_page_a_file_to_its_layout() {
-        for mib in [16, 17, 64, 65, 100, 2048, 40_000, 100_000] {
+        for mib in [
+            16, 17, 64, 65, 100, 2048, 40_000, 65_535, 100_000, 1_000_000,
+        ] {
             let bytes = mib * MIB;
             let geometry = Geometry::of(bytes);
             assert!(geometry.bytes() <= bytes);
             assert!(bytes - geometry.bytes() < geometry.files * PAGE as u64);
             assert!(geometry.file_bytes.is_multiple_of(PAGE as u64));
+            assert!(geometry.file_bytes < 4096 * MIB, "vfat takes it");
+            let larger = bytes > FILES_MAX * FILE_BYTES_MAX;
+            assert!(geometry.files <= FILES_MAX || larger, "{geometry:?}");
         }
         assert_eq!(
             Geometry::of(16 * MIB),
@@ -443,11 +547,44 @@ mod tests {
         files.write(6_000, &[a, b]).unwrap();
         files.sync().unwrap();
         let mut back = vec![0; 12_000];
-        RingReader::open(&folder, geometry)
-            .unwrap()
-            .read_at(6_000, &mut back)
-            .unwrap();
-        assert_eq!(back, data);
+        let reader = RingReader::open(&folder, geometry).unwrap();
+        for _ in 0..2 {
+            back.fill(0);
+            reader.read_at(6_000, &mut back).unwrap();
+            assert_eq!(back, data);
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_ring_is_never_laid_out_anew_over_another() {
+        let folder = folder("layout");
+        let small = Geometry::of(16 * MIB);
+        RingFiles::open(&folder, small).unwrap();
+        let error = RingFiles::open(&folder, Geometry::of(17 * MIB)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(Geometry::read(&folder).unwrap(), Some(small));
+        RingFiles::remove(&folder).unwrap();
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+        RingFiles::open(&folder, Geometry::of(17 * MIB)).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_layout_that_makes_no_sense_is_none() {
+        let folder = folder("nonsense");
+        for text in [
+            "",
+            "3",
+            "0 files of 4096 bytes",
+            "1 files of 0 bytes",
+            "1 files of 4097 bytes",
+            "9999 files of 4096 bytes",
+            "1 files of 18446744073709547520 bytes",
+        ] {
+            std::fs::write(folder.join("ring.size"), text).unwrap();
+            assert_eq!(Geometry::read(&folder).unwrap(), None, "{text}");
+        }
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -4,6 +4,7 @@
 //! sector may be there, be missing, or be torn, independently of all others; the same for a copy
 //! of the cursors. Nothing else ever changes.
 
+use core::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::flash::{Flash, FlashError, Operation, ReadAt};
@@ -30,7 +31,8 @@ pub struct MemFlash {
     prepared: u64,
     operations: u64,
     cut_at: Option<u64>,
-    fail_at: Option<u64>,
+    /// Operations that fail.
+    fails: Range<u64>,
 }
 
 /// Descriptors of one card: the ring writes through one, a reader reads through another, and a
@@ -108,7 +110,7 @@ impl MemFlash {
             prepared: size as u64,
             operations: 0,
             cut_at: None,
-            fail_at: None,
+            fails: 0..0,
         }
     }
 
@@ -131,7 +133,17 @@ impl MemFlash {
     /// Operation `operation`, counted from 0, fails once. A failed sync writes half of what it
     /// covered and marks all of it clean, as Linux does: a later sync does not make up for it.
     pub fn fail_at(&mut self, operation: u64) {
-        self.fail_at = Some(operation);
+        self.fails = operation..operation + 1;
+    }
+
+    /// All operations from now on fail, until [`MemFlash::mend`].
+    pub fn fail(&mut self) {
+        self.fails = self.operations..u64::MAX;
+    }
+
+    /// No operation fails any more.
+    pub fn mend(&mut self) {
+        self.fails = 0..0;
     }
 
     /// The card after a power cut.
@@ -140,7 +152,7 @@ impl MemFlash {
         for (medium, salt) in after.media().into_iter().zip(1..) {
             medium.lose(loss, salt);
         }
-        (after.operations, after.cut_at, after.fail_at) = (0, None, None);
+        (after.operations, after.cut_at, after.fails) = (0, None, 0..0);
         after
     }
 
@@ -175,7 +187,7 @@ impl MemFlash {
         if self.cut_at.is_some_and(|cut| cut < number) {
             return Err(error(operation, at));
         }
-        let fails = self.cut_at == Some(number) || self.fail_at == Some(number);
+        let fails = self.cut_at == Some(number) || self.fails.contains(&number);
         Ok(!fails)
     }
 

@@ -24,6 +24,7 @@ mod find;
 mod flash;
 mod fragments;
 pub mod mem_flash;
+mod missing;
 #[cfg(test)]
 mod power_cut;
 mod reader;

@@ -418,7 +418,7 @@ mod tests {
             let (mut ring, _) = open(&flash, 1);
             record(&mut ring, 0, 3);
             if closed {
-                ring.close().unwrap();
+                ring.close(Ticks(0)).unwrap();
             }
             let again = RingSetup {
                 machine,

@@ -9,7 +9,7 @@ use super::flash::{Flash, page_up};
 use super::record::{CHECK_LEN, Check, Key, Names, OpenRecord, RECORDS_LEN, Totals};
 use super::words::{Appended, Evicted, Rewound, RingView};
 use super::write::{PIECES_MAX, fragment_length, padded, u32_of, write_wrapped, zeros};
-use crate::gap::{Cause, Gap, Gaps, Point};
+use crate::gap::{Cause, Gaps, Point};
 use crate::limits::{INIT_SEGMENT_MAX, PAGE, SEGMENT_BYTES_MAX};
 use crate::segment::{FragmentInfo, SegmentStart};
 use crate::time::{ClockQuality, Ticks, UtcOffset};
@@ -224,20 +224,6 @@ impl<F: Flash> Ring<F> {
         })
     }
 
-    /// Video is missing from `start` on because of `cause`, until the next segment begins.
-    pub fn open_gap(&mut self, start: Ticks, cause: Cause) -> Result<(), RingError> {
-        let gap = Some((self.point(start), cause));
-        if self.cursors.open_gap == gap {
-            return Ok(());
-        }
-        let before = core::mem::replace(&mut self.cursors.open_gap, gap);
-        let written = self.write_cursors();
-        if written.is_err() {
-            self.cursors.open_gap = before;
-        }
-        written
-    }
-
     /// UTC of this boot's tick 0, as known now. Written at once if its quality changes or it is
     /// stepped, else with the next cursors.
     pub fn set_clock(&mut self, offset: UtcOffset, clock: ClockQuality) -> Result<(), RingError> {
@@ -267,12 +253,16 @@ impl<F: Flash> Ring<F> {
         })
     }
 
+    /// Log position behind the last byte written.
+    pub fn written(&self) -> u64 {
+        self.open
+            .as_ref()
+            .map_or(self.cursors.write.position, |open| open.now.end)
+    }
+
     /// What is known of the ring now.
     pub fn view(&self) -> RingView {
-        let written = self
-            .open
-            .as_ref()
-            .map_or(self.cursors.write.position, |open| open.now.end);
+        let written = self.written();
         let cursors = self.cursors.clone();
         RingView {
             open: self.open_place(),
@@ -283,6 +273,11 @@ impl<F: Flash> Ring<F> {
             in_doubt: self.open.as_ref().is_some_and(|open| open.in_doubt),
             cursors,
         }
+    }
+
+    /// The cursors as they are now.
+    pub fn cursors(&self) -> &Cursors {
+        &self.cursors
     }
 
     /// The card under it.
@@ -321,47 +316,8 @@ impl<F: Flash> Ring<F> {
         }
     }
 
-    fn boot(&self) -> Boot {
+    pub(super) fn boot(&self) -> Boot {
         self.cursors.boots.last().copied().unwrap_or_default()
-    }
-
-    /// Gaps of earlier boots, then the holes of this one.
-    ///
-    /// What is missing between tick 0 and the first session of a boot belongs to the restart;
-    /// what the recorder delivered and the card did not take is `cacheFailed`. A ring that never
-    /// held video misses nothing before its first segment.
-    fn gaps_before(&self, start: &SegmentStart) -> Gaps {
-        let mut gaps = self.cursors.pending.clone();
-        let Some(accounted) = self.cursors.accounted else {
-            return gaps;
-        };
-        let boot = self.boot().number;
-        let from_start = (accounted.boot, accounted.ticks) == (boot, Ticks(0));
-        let told_from = start.holes.first().map_or(start.start, |hole| hole.start);
-        if accounted.ticks < told_from {
-            gaps.push(Gap {
-                start: accounted,
-                end: self.point(told_from),
-                cause: if from_start {
-                    self.restart
-                } else {
-                    Cause::CacheFailed
-                },
-            });
-        }
-        for hole in &start.holes {
-            let first = from_start && hole.start == Ticks(0);
-            let cause = match hole.cause {
-                Cause::Restarted if first => self.restart,
-                cause => cause,
-            };
-            gaps.push(Gap {
-                start: self.point(hole.start),
-                end: self.point(hole.end),
-                cause,
-            });
-        }
-        gaps
     }
 
     /// The open segment's state, if fragments can be written to it.
@@ -424,6 +380,7 @@ impl<F: Flash> Ring<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gap::Gap;
     use crate::ring::mem_flash::{Loss, SharedMemFlash};
     use crate::ring::testing::{
         append, end, fragment, info, new_flash, open, record, setup, start,
@@ -505,7 +462,7 @@ mod tests {
         for _ in 0..3 {
             for operation in [0, 1] {
                 fail_in(&ring, operation);
-                assert!(ring.close().is_err());
+                assert!(ring.close(end(2).end).is_err());
             }
         }
         for seed in 0..50 {

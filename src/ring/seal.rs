@@ -10,6 +10,7 @@ use super::write::write_wrapped;
 use crate::gap::Point;
 use crate::limits::PAGE;
 use crate::segment::SegmentEnd;
+use crate::time::Ticks;
 
 impl<F: Flash> Ring<F> {
     /// Ends the segment: what is left to sync, then the seal record, then the cursors.
@@ -51,10 +52,20 @@ impl<F: Flash> Ring<F> {
         }))
     }
 
-    /// Notes a clean stop. The open segment, if any, is to be sealed before.
-    pub fn close(&mut self) -> Result<(), RingError> {
+    /// Ends the segment at the end of its last fragment: nobody said where it was to end.
+    pub fn seal_as_written(&mut self) -> Result<Option<Sealed>, RingError> {
+        let end = self.writable()?.0.end_ticks;
+        self.seal(&SegmentEnd { end })
+    }
+
+    /// Notes a clean stop at `at`. The open segment, if any, is to be sealed before. What was
+    /// missing until now keeps its cause; only from here on it is the stop.
+    pub fn close(&mut self, at: Ticks) -> Result<(), RingError> {
         if self.open.is_some() {
             return Err(RingError::WrongState);
+        }
+        if let Some((_, cause)) = self.cursors.open_gap.take() {
+            self.account(at, cause);
         }
         self.cursors.clean = true;
         let written = self.write_cursors();

@@ -86,9 +86,12 @@ impl Gateway<'_, '_> {
             if !future::or(ended, late).await {
                 task.detach();
             }
-            self.shared.change_camera(&running.camera.name, |camera| {
-                camera.state = "inactive".into();
-            });
+            let name = &running.camera.name;
+            self.shared
+                .change_camera(name, |camera| camera.state = "inactive".into());
+            if let Some(ring) = self.rings.iter().position(|ring| ring == name) {
+                self.tell_flash(FlashMessage::Former(ring));
+            }
         }
         for camera in wanted {
             let config = recorder_config(&self.config, &camera);

@@ -1,6 +1,7 @@
 //! What of the configuration each part of the gateway needs.
 
 use crate::config::{Camera, Config, State};
+use crate::os::activation::ring_bytes;
 use crate::os::https::TrustedCertificates;
 use crate::os::upload_thread::UploadSettings;
 use crate::recorder::engine::RecorderConfig;
@@ -17,7 +18,10 @@ pub(super) fn recorder_config(config: &Config, camera: &Camera) -> RecorderConfi
         cutting: Cutting {
             segment_length: camera.segment_length,
             fragment_length: config.flash_sync_interval / 2,
-            ring_bytes: camera.ring_bytes,
+            ring_bytes: ring_bytes(
+                &config.local_media_cache_path.join(&camera.name),
+                camera.ring_bytes,
+            ),
         },
         active: camera.state == State::Active,
     }
