@@ -12,6 +12,8 @@ def run(rig):
                           localMediaCacheMaximumSizeMiB="16")
     gateway.start()
     rig.wait_blobs(storage, 3)
+    # A Put whose answer is lost may have been stored: the gateway cannot know, and tells it as lost.
+    rig.wait("a moment without a Put", lambda: gateway.upload_status().get("state") == "idle")
     storage.proxy.refuse()
     rig.wait("evictions", lambda: evicted(gateway) >= 8, 90)
     cache = gateway.camera_status("front-door")["cache"]
