@@ -156,9 +156,9 @@ impl<F: Prepare> Slot<F> {
         }
     }
 
-    /// The last failure was a full file system.
-    pub fn lacks_room(&self) -> bool {
-        self.lacks_room
+    /// It failed for a full file system since this was asked last.
+    pub fn take_lacks_room(&mut self) -> bool {
+        core::mem::take(&mut self.lacks_room)
     }
 
     /// When [`Slot::run`] has something to do.
@@ -376,7 +376,6 @@ impl<F: Prepare> Slot<F> {
     /// The card has taken what was to be durable.
     fn proven(&mut self, to: &mut dyn Listener) {
         if core::mem::replace(&mut self.health, Health::Good) != Health::Good {
-            self.lacks_room = false;
             to.works_again();
         }
     }
@@ -395,7 +394,7 @@ impl<F: Prepare> Slot<F> {
     /// The policy of a failing card.
     fn failed(&mut self, now: Instant, (what, error): Failure, to: &mut dyn Listener) {
         self.rewrite |= in_doubt(error);
-        self.lacks_room = matches!(error, RingError::Flash(error) if error.code == ENOSPC);
+        self.lacks_room |= matches!(error, RingError::Flash(error) if error.code == ENOSPC);
         let card = matches!(error, RingError::Flash(_) | RingError::InDoubt { .. });
         let failures = match self.health {
             Health::Good => {
