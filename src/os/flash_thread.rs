@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::activation;
 use super::clock::Clock;
-use super::opening::{OpenError, Opened, RingSpec, unsent};
+use super::making::RETRY;
+use super::opening::{OpenError, Opened, RingSpec};
 use super::progress::Progress;
 use super::ring_files::{RingFiles, raise_descriptor_limit};
 use super::shared::{RingId, Shared, SharedRing};
-use super::slot::{Slot, Step};
+use super::slot::Slot;
+use super::steps::Step;
 pub(super) use super::teller::told;
 use super::teller::{Teller, set_message};
 use crate::gap::Cause;
 use crate::limits::POOL_BLOCKS;
 use crate::recorder::fragment::Fragment;
-use crate::ring::{Flash, ReadAt, Ring};
+use crate::ring::Ring;
 use crate::segment::SegmentEnd;
 use crate::time::{Instant, Ticks};
 
@@ -72,35 +73,32 @@ impl FlashHandle {
 
 /// The thread's state.
 pub struct FlashThread {
-    clock: Clock,
-    shared: Arc<Shared>,
+    pub(super) clock: Clock,
+    pub(super) shared: Arc<Shared>,
     inbox: Receiver<FlashMessage>,
     returned: SyncSender<Box<Fragment>>,
     sync_interval: Duration,
-    rings: Vec<Option<Entry>>,
-    progress: Progress,
+    pub(super) rings: Vec<Option<Entry>>,
+    pub(super) progress: Progress,
 }
 
 /// A ring that was asked for, open or not.
-struct Entry {
-    name: Arc<str>,
-    spec: RingSpec,
-    slot: Option<Slot<RingFiles>>,
+pub(super) struct Entry {
+    pub(super) name: Arc<str>,
+    pub(super) spec: RingSpec,
+    pub(super) slot: Option<Slot<RingFiles>>,
     /// The state's message while nothing else is to be said.
-    message: String,
+    pub(super) message: String,
     /// If it is not open, or not made yet: nothing is tried before.
-    next_try: Instant,
+    pub(super) next_try: Instant,
     /// The failure of the last try was told.
-    told: bool,
+    pub(super) told: bool,
     /// Start of the first fragment that came before the ring was open.
     missed: Option<Ticks>,
 }
 
 /// With nothing to do the thread looks around this often.
 const IDLE: Duration = Duration::from_secs(5);
-
-/// A ring that cannot be opened or made is tried again after this.
-const RETRY: Duration = Duration::from_secs(60);
 
 /// All rings together hold no more of the pool than this before one of them is synced.
 const HELD_BLOCKS_MAX: usize = POOL_BLOCKS / 4;
@@ -190,7 +188,7 @@ impl FlashThread {
         }
     }
 
-    fn entry(&mut self, id: RingId) -> Option<&mut Entry> {
+    pub(super) fn entry(&mut self, id: RingId) -> Option<&mut Entry> {
         self.rings.get_mut(id).and_then(Option::as_mut)
     }
 
@@ -316,7 +314,7 @@ impl FlashThread {
     }
 
     /// Shows the upload thread a ring, or that it is gone.
-    fn share(&self, id: RingId, ring: Option<SharedRing>) {
+    pub(super) fn share(&self, id: RingId, ring: Option<SharedRing>) {
         let mut rings = self.shared.rings();
         let count = rings.len().max(id + 1);
         rings.resize(count, None);
@@ -327,89 +325,13 @@ impl FlashThread {
         self.shared.ring_bell();
     }
 
-    fn publish(&self, id: RingId) {
+    pub(super) fn publish(&self, id: RingId) {
         let entry = self.rings.get(id).and_then(Option::as_ref);
         let Some(slot) = entry.and_then(|entry| entry.slot.as_ref()) else {
             return;
         };
         if let Some(Some(shared)) = self.shared.rings().get_mut(id) {
             shared.view = slot.ring().view();
-        }
-    }
-
-    /// Makes one step of one ring: of the one whose writer is nearest to the prepared end.
-    fn make(&mut self) {
-        let now = self.clock.now();
-        let unmade = (0..).zip(&self.rings).filter_map(|(id, entry)| {
-            let entry = entry.as_ref()?;
-            let due = entry.unmade() && entry.next_try <= now;
-            let ring = due.then_some(entry.slot.as_ref()?.ring())?;
-            let ahead = ring.flash().prepared().saturating_sub(ring.written());
-            Some((ahead, id))
-        });
-        let Some((_, id)) = unmade.min() else { return };
-        let Some(entry) = self.rings.get_mut(id).and_then(Option::as_mut) else {
-            return;
-        };
-        let Some(slot) = &mut entry.slot else { return };
-        let files = slot.ring_mut().flash_mut();
-        match files.prepare() {
-            Ok(_) => {
-                let (done, all) = (files.prepared(), files.size());
-                self.progress.preparing(&entry.name, done, all);
-                if core::mem::take(&mut entry.told) {
-                    set_message(&self.shared, &entry.name, &entry.message);
-                }
-                self.publish(id);
-            }
-            Err(error) => {
-                entry.next_try = now + RETRY;
-                let error = OpenError::Io(error);
-                entry.cannot("be made", &error, &self.shared);
-                if error.lacks_room() {
-                    self.free_room(id);
-                }
-            }
-        }
-    }
-
-    /// The file system is full, and ring `id` needs room: a ring whose camera has left the
-    /// configuration gives way. First one with nothing unsent in it, of those the oldest.
-    fn free_room(&mut self, id: RingId) {
-        let former = (0..).zip(&self.rings).filter_map(|(id, entry)| {
-            let entry = entry.as_ref().filter(|entry| entry.spec.wanted.is_none())?;
-            let ring = entry.slot.as_ref()?.ring();
-            let last = ring.cursors().accounted;
-            Some((unsent(ring), last.map(|last| last.estimate), id))
-        });
-        let Some((unsent, _, former)) = former.filter(|(.., other)| *other != id).min() else {
-            return;
-        };
-        let Some(entry) = self.rings.get_mut(former).and_then(Option::take) else {
-            return;
-        };
-        self.share(former, None);
-        let Entry {
-            name, spec, slot, ..
-        } = entry;
-        let in_flight = slot.is_some_and(|slot| slot.ring().cursors().frozen.is_some());
-        if in_flight {
-            self.shared.cancel_put();
-        }
-        let message = match activation::remove_ring(&spec.folder) {
-            Ok(()) if unsent => "removed for room, with video that was not uploaded".to_owned(),
-            Ok(()) => "removed for room; all of it was uploaded".to_owned(),
-            Err(error) => format!("it was to be removed for room: {error}"),
-        };
-        log::warn!("{name}: the ring of a camera no longer in the configuration: {message}");
-        self.shared.change_camera(&name, |camera| {
-            camera.cache = crate::status::Cache {
-                message,
-                ..Default::default()
-            };
-        });
-        if let Some(entry) = self.entry(id) {
-            entry.next_try = Instant::START;
         }
     }
 
@@ -444,7 +366,7 @@ impl Entry {
     }
 
     /// Its files are still to be made. Those of a former camera never are: nothing is recorded.
-    fn unmade(&self) -> bool {
+    pub(super) fn unmade(&self) -> bool {
         let files = self.slot.as_ref().map(|slot| slot.ring().flash());
         self.spec.wanted.is_some() && files.is_some_and(|files| !files.is_prepared())
     }
@@ -458,7 +380,7 @@ impl Entry {
     }
 
     /// Says once that the ring cannot be opened, or made.
-    fn cannot(&mut self, what: &str, error: &OpenError, shared: &Shared) {
+    pub(super) fn cannot(&mut self, what: &str, error: &OpenError, shared: &Shared) {
         let message = format!("the ring cannot {what}: {error}");
         if !core::mem::replace(&mut self.told, true) {
             log::error!("{}: {}: {message}", self.name, self.spec.folder.display());
@@ -475,6 +397,7 @@ mod tests {
     use super::*;
     use crate::limits::{FRAGMENTS_IN_FLIGHT, MIB};
     use crate::os::ring_files::Geometry;
+    use crate::ring::Flash;
     use crate::ring::record::Names;
     use crate::segment::{Holes, SegmentStart};
     use crate::status;
