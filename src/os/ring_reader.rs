@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::ring_files::{Geometry, error, file_path};
 use crate::ring::{FlashError, Operation, ReadAt};
 
-/// The same files, read only and one at a time, for the upload thread.
+/// A ring as the upload thread reads it: one file is open at a time.
 #[derive(Debug)]
 pub struct RingReader {
     geometry: Geometry,
@@ -19,7 +19,7 @@ pub struct RingReader {
 }
 
 impl RingReader {
-    /// Reads a ring that [`RingFiles`] has opened before.
+    /// Reads a ring that the flash thread has opened before.
     pub fn open(folder: &Path, geometry: Geometry) -> io::Result<Self> {
         let first = File::open(file_path(folder, 0))?;
         Ok(Self {

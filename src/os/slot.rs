@@ -1,7 +1,7 @@
 //! One open ring: the video on its way to it, and what happens while its card fails.
 //!
 //! A fragment goes back to the pool when it is durable. If the card fails, the ring's video waits
-//! in the pool and is tried again [`TRIES`] times, a second apart; then it is let go, what is on
+//! in the pool and is tried three times in all, a second apart; then it is let go, what is on
 //! the card is sealed, and the ring rests before the next try. Nothing here sleeps: one bad card
 //! costs no other ring anything. What is missing in the end is told by the next segment, as
 //! `cacheFailed`; that begins at the first fragment with a sync sample.
