@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::activation;
 use super::clock::Clock;
-use super::opening::{OpenError, Opened, RingSpec, unsent};
+use super::making::RETRY;
+use super::opening::{OpenError, Opened, RingSpec};
 use super::progress::Progress;
 use super::ring_files::{RingFiles, raise_descriptor_limit};
 use super::shared::{RingId, Shared, SharedRing};
-use super::slot::{Slot, Step};
+use super::slot::Slot;
+use super::steps::Step;
 pub(super) use super::teller::told;
 use super::teller::{Teller, set_message};
 use crate::gap::Cause;
 use crate::limits::POOL_BLOCKS;
 use crate::recorder::fragment::Fragment;
-use crate::ring::{Flash, ReadAt, Ring};
+use crate::ring::Ring;
 use crate::segment::SegmentEnd;
 use crate::time::{Instant, Ticks};
 
@@ -72,35 +73,32 @@ impl FlashHandle {
 
 /// The thread's state.
 pub struct FlashThread {
-    clock: Clock,
-    shared: Arc<Shared>,
+    pub(super) clock: Clock,
+    pub(super) shared: Arc<Shared>,
     inbox: Receiver<FlashMessage>,
     returned: SyncSender<Box<Fragment>>,
     sync_interval: Duration,
-    rings: Vec<Option<Entry>>,
-    progress: Progress,
+    pub(super) rings: Vec<Option<Entry>>,
+    pub(super) progress: Progress,
 }
 
 /// A ring that was asked for, open or not.
-struct Entry {
-    name: Arc<str>,
-    spec: RingSpec,
-    slot: Option<Slot<RingFiles>>,
+pub(super) struct Entry {
+    pub(super) name: Arc<str>,
+    pub(super) spec: RingSpec,
+    pub(super) slot: Option<Slot<RingFiles>>,
     /// The state's message while nothing else is to be said.
-    message: String,
+    pub(super) message: String,
     /// If it is not open, or not made yet: nothing is tried before.
-    next_try: Instant,
+    pub(super) next_try: Instant,
     /// The failure of the last try was told.
-    told: bool,
+    pub(super) told: bool,
     /// Start of the first fragment that came before the ring was open.
     missed: Option<Ticks>,
 }
 
 /// With nothing to do the thread looks around this often.
 const IDLE: Duration = Duration::from_secs(5);
-
-/// A ring that cannot be opened or made is tried again after this.
-const RETRY: Duration = Duration::from_secs(60);
 
 /// All rings together hold no more of the pool than this before one of them is synced.
 const HELD_BLOCKS_MAX: usize = POOL_BLOCKS / 4;
@@ -190,7 +188,7 @@ impl FlashThread {
         }
     }
 
-    fn entry(&mut self, id: RingId) -> Option<&mut Entry> {
+    pub(super) fn entry(&mut self, id: RingId) -> Option<&mut Entry> {
         self.rings.get_mut(id).and_then(Option::as_mut)
     }
 
@@ -206,7 +204,7 @@ impl FlashThread {
         let Some(slot) = &mut entry.slot else { return };
         let mut teller = Teller::new(&self.shared, &self.returned, &entry.name, &entry.message);
         work(slot, self.clock.now(), &mut teller);
-        let lacks_room = slot.lacks_room();
+        let lacks_room = slot.take_lacks_room();
         self.publish(id);
         if lacks_room {
             self.free_room(id);
@@ -291,11 +289,13 @@ impl FlashThread {
                     view: slot.ring().view(),
                 };
                 entry.slot = Some(slot);
+                let recorded = entry.spec.wanted.is_some();
+                let state = if recorded { "connecting" } else { "inactive" };
                 let failed_before = core::mem::take(&mut entry.told);
                 self.shared.change_camera(&entry.name, |camera| {
                     camera.cache.message.clone_from(&entry.message);
                     if failed_before && camera.state == "failed" {
-                        camera.state = "connecting".into();
+                        camera.state = state.into();
                     }
                 });
                 self.share(id, Some(ring));
@@ -314,7 +314,7 @@ impl FlashThread {
     }
 
     /// Shows the upload thread a ring, or that it is gone.
-    fn share(&self, id: RingId, ring: Option<SharedRing>) {
+    pub(super) fn share(&self, id: RingId, ring: Option<SharedRing>) {
         let mut rings = self.shared.rings();
         let count = rings.len().max(id + 1);
         rings.resize(count, None);
@@ -325,88 +325,13 @@ impl FlashThread {
         self.shared.ring_bell();
     }
 
-    fn publish(&self, id: RingId) {
+    pub(super) fn publish(&self, id: RingId) {
         let entry = self.rings.get(id).and_then(Option::as_ref);
         let Some(slot) = entry.and_then(|entry| entry.slot.as_ref()) else {
             return;
         };
         if let Some(Some(shared)) = self.shared.rings().get_mut(id) {
             shared.view = slot.ring().view();
-        }
-    }
-
-    /// Makes one step of one ring: of the one whose writer is nearest to the prepared end.
-    fn make(&mut self) {
-        let now = self.clock.now();
-        let unmade = (0..).zip(&self.rings).filter_map(|(id, entry)| {
-            let entry = entry.as_ref()?;
-            let due = entry.unmade() && entry.next_try <= now;
-            let ring = due.then_some(entry.slot.as_ref()?.ring())?;
-            let ahead = ring.flash().prepared().saturating_sub(ring.written());
-            Some((ahead, id))
-        });
-        let Some((_, id)) = unmade.min() else { return };
-        let Some(entry) = self.rings.get_mut(id).and_then(Option::as_mut) else {
-            return;
-        };
-        let Some(slot) = &mut entry.slot else { return };
-        let files = slot.ring_mut().flash_mut();
-        match files.prepare() {
-            Ok(_) => {
-                let (done, all) = (files.prepared(), files.size());
-                self.progress.preparing(&entry.name, done, all);
-                if core::mem::take(&mut entry.told) {
-                    set_message(&self.shared, &entry.name, &entry.message);
-                }
-                self.publish(id);
-            }
-            Err(error) => {
-                entry.next_try = now + RETRY;
-                let error = OpenError::Io(error);
-                entry.cannot("be made", &error, &self.shared);
-                if error.lacks_room() {
-                    self.free_room(id);
-                }
-            }
-        }
-    }
-
-    /// The file system is full, and ring `id` needs room: a ring whose camera has left the
-    /// configuration gives way. First one with nothing unsent in it, of those the oldest.
-    fn free_room(&mut self, id: RingId) {
-        let former = (0..).zip(&self.rings).filter_map(|(id, entry)| {
-            let entry = entry.as_ref().filter(|entry| entry.spec.wanted.is_none())?;
-            let ring = entry.slot.as_ref()?.ring();
-            let last = ring.cursors().accounted;
-            Some((unsent(ring), last.map(|last| last.estimate), id))
-        });
-        let Some((unsent, _, former)) = former.filter(|(.., other)| *other != id).min() else {
-            return;
-        };
-        let Some(entry) = self.rings.get_mut(former).and_then(Option::take) else {
-            return;
-        };
-        // A Put of it cannot end well any more.
-        self.shared.cancel_put();
-        self.share(former, None);
-        let Entry {
-            name, spec, slot, ..
-        } = entry;
-        drop(slot);
-        let message = match activation::remove_ring(&spec.folder) {
-            Ok(()) if unsent => "removed for room, with video that was not uploaded".to_owned(),
-            Ok(()) => "removed for room; all of it was uploaded".to_owned(),
-            Err(error) => format!("it was to be removed for room: {error}"),
-        };
-        log::warn!("{name}: the ring of a camera no longer in the configuration: {message}");
-        self.shared.change_camera(&name, |camera| {
-            camera.cache = crate::status::Cache {
-                message,
-                ..Default::default()
-            };
-        });
-        if let Some(entry) = self.entry(id) {
-            entry.next_try = Instant::START;
         }
     }
 
@@ -441,7 +366,7 @@ impl Entry {
     }
 
     /// Its files are still to be made. Those of a former camera never are: nothing is recorded.
-    fn unmade(&self) -> bool {
+    pub(super) fn unmade(&self) -> bool {
         let files = self.slot.as_ref().map(|slot| slot.ring().flash());
         self.spec.wanted.is_some() && files.is_some_and(|files| !files.is_prepared())
     }
@@ -455,11 +380,222 @@ impl Entry {
     }
 
     /// Says once that the ring cannot be opened, or made.
-    fn cannot(&mut self, what: &str, error: &OpenError, shared: &Shared) {
+    pub(super) fn cannot(&mut self, what: &str, error: &OpenError, shared: &Shared) {
         let message = format!("the ring cannot {what}: {error}");
         if !core::mem::replace(&mut self.told, true) {
             log::error!("{}: {}: {message}", self.name, self.spec.folder.display());
         }
         set_message(shared, &self.name, &message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::sync::mpsc::SyncSender;
+
+    use super::*;
+    use crate::limits::{FRAGMENTS_IN_FLIGHT, MIB};
+    use crate::os::ring_files::Geometry;
+    use crate::ring::Flash;
+    use crate::ring::record::Names;
+    use crate::segment::{Holes, SegmentStart};
+    use crate::status;
+
+    struct Bench {
+        thread: FlashThread,
+        messages: SyncSender<FlashMessage>,
+        returned: Receiver<Box<Fragment>>,
+        shared: Arc<Shared>,
+        folder: PathBuf,
+    }
+
+    impl Bench {
+        fn new(name: &str) -> Self {
+            let folder =
+                std::env::temp_dir().join(format!("cvr-flash-{name}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            let shared = Arc::new(Shared::default());
+            let (messages, inbox) = sync_channel(8);
+            let (back, returned) = sync_channel(FRAGMENTS_IN_FLIGHT);
+            let interval = Duration::from_secs(2);
+            let clock = Clock::start();
+            let thread = FlashThread::new(clock, Arc::clone(&shared), inbox, back, interval);
+            Self {
+                thread,
+                messages,
+                returned,
+                shared,
+                folder,
+            }
+        }
+
+        fn add(&mut self, id: RingId, name: &str, wanted: Option<Geometry>) -> PathBuf {
+            let folder = self.folder.join(name);
+            self.shared.status().cameras.push(status::Camera {
+                name: name.into(),
+                ..status::Camera::default()
+            });
+            let names = Names {
+                camera: name.try_into().unwrap(),
+                ..Names::default()
+            };
+            let spec = RingSpec {
+                names,
+                folder: folder.clone(),
+                wanted,
+            };
+            self.thread.handle(FlashMessage::Open(id, Box::new(spec)));
+            folder
+        }
+
+        fn shown(&self, id: usize) -> status::Camera {
+            self.shared.status().cameras[id].clone()
+        }
+
+        fn ring(&mut self, id: RingId) -> &mut Ring<RingFiles> {
+            let entry = self.thread.entry(id).unwrap();
+            entry.slot.as_mut().unwrap().ring_mut()
+        }
+
+        /// Seals a segment without samples.
+        fn record(&mut self, id: RingId) {
+            let ring = self.ring(id);
+            ring.flash_mut().prepare().unwrap();
+            let start = SegmentStart {
+                start: Ticks(90_000),
+                holes: Holes::new(),
+                continues: false,
+                tracks: Default::default(),
+            };
+            ring.begin(&start, &[9; 700], &mut |_| {}).unwrap();
+            let fragment = [&[0, 0, 0, 8][..], b"moof", &[0, 0, 0, 8], b"mdat"];
+            ring.append(&Default::default(), &fragment, true, &mut |_| {})
+                .unwrap();
+            ring.seal(&SegmentEnd {
+                end: Ticks(180_000),
+            })
+            .unwrap();
+        }
+    }
+
+    fn two_mib() -> Option<Geometry> {
+        Some(Geometry {
+            files: 1,
+            file_bytes: 2 * MIB,
+        })
+    }
+
+    fn exists(folder: &Path) -> bool {
+        folder.join("ring.size").exists()
+    }
+
+    #[test]
+    fn a_ring_that_does_not_open_is_tried_again() {
+        let mut bench = Bench::new("open");
+        // A file stands where the ring's folder should be.
+        std::fs::write(bench.folder.join("a"), b"").unwrap();
+        let folder = bench.add(0, "a", two_mib());
+        assert_eq!(bench.shown(0).state, "failed");
+        let message = bench.shown(0).cache.message;
+        assert!(
+            message.starts_with("the ring cannot be used: "),
+            "{message}"
+        );
+        assert!(bench.shared.rings().iter().flatten().next().is_none());
+        let mut fragment = Box::<Fragment>::default();
+        fragment.info.start = Ticks(7);
+        bench.thread.handle(FlashMessage::Fragment(0, fragment));
+        assert!(bench.returned.try_recv().is_ok(), "the pool has it back");
+        std::fs::remove_file(&folder).unwrap();
+        bench.thread.run_due();
+        assert_eq!(bench.shown(0).state, "failed", "it is not time yet");
+        assert!(bench.thread.patience() > Duration::ZERO);
+        let again = FlashMessage::SyncInterval(Duration::from_secs(2));
+        bench.thread.handle(again);
+        bench.thread.run_due();
+        let shown = bench.shown(0);
+        assert_eq!(
+            (shown.state.as_str(), shown.cache.message.as_str()),
+            ("connecting", "")
+        );
+        assert!(bench.shared.rings().iter().flatten().next().is_some());
+        std::fs::remove_dir_all(&bench.folder).unwrap();
+    }
+
+    #[test]
+    fn only_the_rings_of_cameras_are_made() {
+        let mut bench = Bench::new("make");
+        bench.add(0, "a", two_mib());
+        bench.add(1, "b", two_mib());
+        bench.add(2, "c", two_mib());
+        bench.thread.handle(FlashMessage::Former(2));
+        bench.record(1);
+        assert_eq!(bench.thread.patience(), Duration::ZERO);
+        let prepared = |bench: &mut Bench| [0, 1, 2].map(|id| bench.ring(id).flash().prepared());
+        assert_eq!(prepared(&mut bench), [0, MIB, 0]);
+        // First where the writer is nearest to the end of what is made.
+        let mut steps = Vec::new();
+        for _ in 0..4 {
+            bench.thread.make();
+            steps.push(prepared(&mut bench).map(|bytes| bytes / MIB));
+        }
+        assert_eq!(steps, [[1, 1, 0], [1, 2, 0], [2, 2, 0], [2, 2, 0]]);
+        assert!(bench.thread.patience() > Duration::ZERO);
+        std::fs::remove_dir_all(&bench.folder).unwrap();
+    }
+
+    #[test]
+    fn a_former_ring_gives_way_the_one_that_is_sent_first() {
+        let mut bench = Bench::new("room");
+        let camera = bench.add(0, "a", two_mib());
+        let unsent = bench.add(1, "b", two_mib());
+        let sent = bench.add(2, "c", two_mib());
+        for id in [1, 2] {
+            bench.record(id);
+        }
+        bench.ring(2).give_up(0).unwrap();
+        bench.thread.free_room(0);
+        assert_eq!([&camera, &unsent, &sent].map(|f| exists(f)), [true; 3]);
+        for id in [1, 2] {
+            bench.thread.handle(FlashMessage::Former(id));
+        }
+        bench.thread.free_room(0);
+        assert_eq!([&unsent, &sent].map(|f| exists(f)), [true, false]);
+        assert!(bench.shared.rings()[2].is_none());
+        bench.thread.free_room(0);
+        assert!(!unsent.exists() && exists(&camera));
+        let message = bench.shown(1).cache.message;
+        assert_eq!(
+            message,
+            "removed for room, with video that was not uploaded"
+        );
+        bench.thread.free_room(0);
+        assert!(exists(&camera));
+        std::fs::remove_dir_all(&bench.folder).unwrap();
+    }
+
+    #[test]
+    fn the_thread_ends_when_it_is_told_or_left_alone() {
+        for told in [true, false] {
+            let mut bench = Bench::new(if told { "stop" } else { "left" });
+            bench.add(0, "a", two_mib());
+            let (done, closed) = sync_channel(1);
+            if told {
+                bench.messages.send(FlashMessage::Stop(done)).unwrap();
+            }
+            drop(bench.messages);
+            bench.thread.run();
+            assert_eq!(closed.try_recv().is_ok(), told);
+            let files = RingFiles::open(&bench.folder.join("a"), two_mib().unwrap());
+            let (mut files, mut page) = (files.unwrap(), [0; crate::limits::PAGE]);
+            let mut clean = |slot| {
+                files.read_cursors(slot, &mut page).unwrap();
+                crate::ring::Cursors::decode(&page).unwrap().clean
+            };
+            assert!(clean(0) || clean(1), "a clean stop was noted");
+            std::fs::remove_dir_all(&bench.folder).unwrap();
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! One camera's ring as files: `ring.000`, `ring.001`, ... of equal size, allocated in full and
 //! written once, and two cursor files. Afterwards none is created, grown, renamed or removed.
 
-use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::fd::AsFd;
@@ -14,7 +13,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::uio::pwritev;
 use nix::unistd::fdatasync;
 
-use super::slot::Prepare;
+pub use super::ring_reader::RingReader;
+use super::ring_reader::{fill, read};
+use super::steps::Prepare;
 use crate::limits::{MIB, PAGE};
 use crate::ring::{Flash, FlashError, Operation, ReadAt};
 
@@ -40,15 +41,6 @@ pub struct RingFiles {
 struct RingFile {
     file: File,
     dirty: bool,
-}
-
-/// The same files, read only and one at a time, for the upload thread.
-#[derive(Debug)]
-pub struct RingReader {
-    geometry: Geometry,
-    folder: PathBuf,
-    /// The file that was read last, and its number.
-    open: RefCell<Option<(usize, File)>>,
 }
 
 /// Files are at least about this large.
@@ -114,7 +106,7 @@ impl Geometry {
     }
 
     /// The file and the offset in it of `at`.
-    fn place(self, at: u64) -> (usize, u64) {
+    pub(super) fn place(self, at: u64) -> (usize, u64) {
         (
             usize::try_from(at / self.file_bytes).unwrap_or(usize::MAX),
             at % self.file_bytes,
@@ -238,18 +230,6 @@ impl RingFiles {
     }
 }
 
-impl RingReader {
-    /// Reads a ring that [`RingFiles`] has opened before.
-    pub fn open(folder: &Path, geometry: Geometry) -> io::Result<Self> {
-        let first = File::open(file_path(folder, 0))?;
-        Ok(Self {
-            geometry,
-            folder: folder.to_owned(),
-            open: RefCell::new(Some((0, first))),
-        })
-    }
-}
-
 impl ReadAt for RingFiles {
     fn size(&self) -> u64 {
         self.geometry.bytes()
@@ -259,25 +239,6 @@ impl ReadAt for RingFiles {
         read(self.geometry, at, buf, |index, at, buf| {
             let file = self.files.get(index).ok_or(io::ErrorKind::UnexpectedEof)?;
             fill(&file.file, at, buf)
-        })
-    }
-}
-
-impl ReadAt for RingReader {
-    fn size(&self) -> u64 {
-        self.geometry.bytes()
-    }
-
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<(), FlashError> {
-        let mut open = self.open.borrow_mut();
-        read(self.geometry, at, buf, |index, at, buf| {
-            match &*open {
-                Some((number, file)) if *number == index => return fill(file, at, buf),
-                _ => *open = None,
-            }
-            let file = File::open(file_path(&self.folder, index as u64))?;
-            let (_, file) = open.insert((index, file));
-            fill(file, at, buf)
         })
     }
 }
@@ -364,43 +325,6 @@ impl RingFiles {
     }
 }
 
-/// Reads over the ends of files: `fill` reads from one of them, its number and the offset in it.
-fn read(
-    geometry: Geometry,
-    at: u64,
-    buf: &mut [u8],
-    mut fill: impl FnMut(usize, u64, &mut [u8]) -> io::Result<()>,
-) -> Result<(), FlashError> {
-    let mut at = at;
-    let mut rest = buf;
-    while !rest.is_empty() {
-        let (index, offset) = geometry.place(at);
-        let room = usize::try_from(geometry.file_bytes - offset).unwrap_or(usize::MAX);
-        let (now, later) = rest.split_at_mut(room.min(rest.len()));
-        fill(index, offset, now).map_err(|e| error(Operation::Read, at, &e))?;
-        at += now.len() as u64;
-        rest = later;
-    }
-    Ok(())
-}
-
-/// Fills `buf` from one file; what was never prepared reads as zeros.
-fn fill(file: &File, at: u64, buf: &mut [u8]) -> io::Result<()> {
-    let mut filled = 0;
-    while let Some(left) = buf.get_mut(filled..).filter(|left| !left.is_empty()) {
-        match file.read_at(left, at + filled as u64) {
-            Ok(0) => {
-                left.fill(0);
-                break;
-            }
-            Ok(n) => filled += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
-
 fn write_vectored(file: &File, mut at: u64, mut rest: &mut [IoSlice<'_>]) -> io::Result<()> {
     while !rest.is_empty() {
         let place = i64::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -444,7 +368,7 @@ fn remove_file(path: &Path) -> io::Result<()> {
     }
 }
 
-fn error(operation: Operation, at: u64, e: &io::Error) -> FlashError {
+pub(super) fn error(operation: Operation, at: u64, e: &io::Error) -> FlashError {
     FlashError {
         operation,
         at,
@@ -463,7 +387,7 @@ fn open(path: &Path) -> io::Result<File> {
         .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
 }
 
-fn file_path(folder: &Path, index: u64) -> PathBuf {
+pub(super) fn file_path(folder: &Path, index: u64) -> PathBuf {
     folder.join(format!("ring.{index:03}"))
 }
 

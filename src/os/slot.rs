@@ -1,7 +1,7 @@
 //! One open ring: the video on its way to it, and what happens while its card fails.
 //!
 //! A fragment goes back to the pool when it is durable. If the card fails, the ring's video waits
-//! in the pool and is tried again [`TRIES`] times, a second apart; then it is let go, what is on
+//! in the pool and is tried three times in all, a second apart; then it is let go, what is on
 //! the card is sealed, and the ring rests before the next try. Nothing here sleeps: one bad card
 //! costs no other ring anything. What is missing in the end is told by the next segment, as
 //! `cacheFailed`; that begins at the first fragment with a sync sample.
@@ -10,50 +10,13 @@ use core::time::Duration;
 
 use nix::libc::ENOSPC;
 
-use crate::gap::Cause;
+use super::steps::{Listener, Prepare, Step, append, blocks_of, length_of, with_room};
 use crate::limits::{FRAGMENTS_IN_FLIGHT, INIT_SEGMENT_MAX};
 use crate::media::Tracks;
 use crate::recorder::fragment::Fragment;
-use crate::ring::{Evicted, Flash, FlashError, PIECES_MAX, Ring, RingError, SegmentReader};
-use crate::segment::{FragmentInfo, Holes, SegmentEnd, SegmentStart};
-use crate::time::{Instant, Ticks, UtcMillis};
-
-/// A card that can be prepared further.
-pub trait Prepare: Flash {
-    /// Prepares at least the first `needed` bytes of the run.
-    fn prepare_to(&mut self, needed: u64) -> Result<(), FlashError>;
-}
-
-/// What is to be done on a ring, in the recorder's order.
-#[derive(Debug)]
-pub enum Step {
-    /// Write a fragment; a segment begins with it if it brings a start.
-    Fragment(Box<Fragment>),
-    /// Seal the segment.
-    End(SegmentEnd),
-    /// Video is missing from here on.
-    Away(Ticks, Cause),
-}
-
-/// What a slot tells.
-pub trait Listener {
-    /// The fragment is done with.
-    fn give_back(&mut self, fragment: Box<Fragment>);
-    /// A fragment of so many bytes is durable.
-    fn recorded(&mut self, info: &FragmentInfo, bytes: u64);
-    /// A segment has lost its place.
-    fn evicted(&mut self, evicted: Evicted);
-    /// The segment that begins tells this gap.
-    fn gap(&mut self, start: UtcMillis, end: UtcMillis, cause: Cause);
-    /// A segment is sealed.
-    fn sealed(&mut self);
-    /// The ring has begun to fail; told once.
-    fn failing(&mut self, what: &'static str, error: RingError);
-    /// It was tried often enough: video is lost from now on.
-    fn gave_up(&mut self);
-    /// Something is durable again.
-    fn works_again(&mut self);
-}
+use crate::ring::{Ring, RingError, SegmentReader};
+use crate::segment::{Holes, SegmentEnd, SegmentStart};
+use crate::time::{Instant, Ticks};
 
 /// An open ring and what is not yet durable in it.
 #[derive(Debug)]
@@ -156,20 +119,23 @@ impl<F: Prepare> Slot<F> {
         }
     }
 
-    /// The last failure was a full file system.
-    pub fn lacks_room(&self) -> bool {
-        self.lacks_room
+    /// It failed for a full file system since this was asked last.
+    pub fn take_lacks_room(&mut self) -> bool {
+        core::mem::take(&mut self.lacks_room)
     }
 
     /// When [`Slot::run`] has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        match self.health {
-            Health::Good => self.due,
-            Health::Trying { next, .. } => Some(next),
-            Health::Resting { until } if self.abandoned => Some(until),
-            // Nothing waits; the next fragment is the next try.
-            Health::Resting { until } => self.due.map(|due| due.max(until)),
+        let from = match self.health {
+            Health::Good => return self.due,
+            Health::Trying { next, .. } => next,
+            Health::Resting { until } => until,
+        };
+        if self.abandoned || self.rewrite || !self.todo.is_empty() {
+            return Some(from);
         }
+        // Nothing waits for another try; what was written since is synced when it is due.
+        self.due.map(|due| due.max(from))
     }
 
     /// Takes a step and does it, or keeps it while the card fails.
@@ -373,7 +339,6 @@ impl<F: Prepare> Slot<F> {
     /// The card has taken what was to be durable.
     fn proven(&mut self, to: &mut dyn Listener) {
         if core::mem::replace(&mut self.health, Health::Good) != Health::Good {
-            self.lacks_room = false;
             to.works_again();
         }
     }
@@ -392,7 +357,7 @@ impl<F: Prepare> Slot<F> {
     /// The policy of a failing card.
     fn failed(&mut self, now: Instant, (what, error): Failure, to: &mut dyn Listener) {
         self.rewrite |= in_doubt(error);
-        self.lacks_room = matches!(error, RingError::Flash(error) if error.code == ENOSPC);
+        self.lacks_room |= matches!(error, RingError::Flash(error) if error.code == ENOSPC);
         let card = matches!(error, RingError::Flash(_) | RingError::InDoubt { .. });
         let failures = match self.health {
             Health::Good => {
@@ -500,42 +465,336 @@ impl Format {
     }
 }
 
-fn append<F: Prepare>(
-    ring: &mut Ring<F>,
-    fragment: &Fragment,
-    sync_after: bool,
-    to: &mut dyn Listener,
-) -> Result<(), RingError> {
-    let pieces: heapless::Vec<&[u8], PIECES_MAX> = fragment.pieces().collect();
-    with_room(ring, |ring| {
-        let on_evict = &mut |evicted| to.evicted(evicted);
-        ring.append(&fragment.info, &pieces, sync_after, on_evict)
-    })
-    .map(|_| ())
-}
-
-/// Does `work`, making the ring's files first where recording has caught up with that.
-fn with_room<F: Prepare, T>(
-    ring: &mut Ring<F>,
-    mut work: impl FnMut(&mut Ring<F>) -> Result<T, RingError>,
-) -> Result<T, RingError> {
-    loop {
-        match work(ring) {
-            Err(RingError::NotPrepared { needed }) => ring.flash_mut().prepare_to(needed)?,
-            done => return done,
-        }
-    }
-}
-
 const fn in_doubt(error: RingError) -> bool {
     matches!(error, RingError::InDoubt { .. })
 }
 
-/// Each piece is a block; the init segment is another.
-fn blocks_of(fragment: &Fragment) -> usize {
-    fragment.pieces().count() + usize::from(fragment.start.is_some())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gap::Cause;
+    use crate::recorder::fragment::Start;
+    use crate::recorder::pool::Pool;
+    use crate::ring::mem_flash::{Loss, MemFlash, SharedMemFlash};
+    use crate::ring::{Evicted, Flash, FlashError, ReadAt, RingSetup};
+    use crate::segment::FragmentInfo;
+    use crate::time::{TIMESCALE, UtcMillis, UtcOffset};
 
-fn length_of(info: &FragmentInfo) -> Duration {
-    Duration::from_millis(info.end.since(info.start).as_millis())
+    const BLOCKS: usize = 64;
+    const SECOND: u64 = TIMESCALE as u64;
+
+    impl Prepare for SharedMemFlash {
+        fn prepare_to(&mut self, needed: u64) -> Result<(), FlashError> {
+            self.card().set_prepared(needed);
+            Ok(())
+        }
+    }
+
+    /// A slot over a simulated card, with the pool that its fragments come from.
+    struct Bench {
+        flash: SharedMemFlash,
+        slot: Slot<SharedMemFlash>,
+        told: Told,
+        now: Instant,
+    }
+
+    struct Told {
+        pool: Pool,
+        recorded: u64,
+        sealed: u32,
+        words: Vec<&'static str>,
+    }
+
+    impl Listener for Told {
+        fn give_back(&mut self, fragment: Box<Fragment>) {
+            self.pool.give_fragment(fragment);
+        }
+        fn recorded(&mut self, info: &FragmentInfo, _: u64) {
+            self.recorded += info.end.since(info.start).0 / SECOND;
+        }
+        fn evicted(&mut self, _: Evicted) {
+            self.words.push("evicted");
+        }
+        fn gap(&mut self, _: UtcMillis, _: UtcMillis, cause: Cause) {
+            self.words.push(cause.as_str());
+        }
+        fn sealed(&mut self) {
+            self.sealed += 1;
+        }
+        fn failing(&mut self, _: &'static str, _: RingError) {
+            self.words.push("failing");
+        }
+        fn gave_up(&mut self) {
+            self.words.push("gave up");
+        }
+        fn works_again(&mut self) {
+            self.words.push("works again");
+        }
+    }
+
+    fn setup(machine: u64) -> RingSetup {
+        RingSetup {
+            offset: UtcOffset(i64::try_from(machine).unwrap() << 40),
+            machine,
+            identity: 7,
+            nonce: u32::try_from(machine).unwrap(),
+            ..RingSetup::default()
+        }
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let flash = SharedMemFlash::new(MemFlash::new(512 * 1024));
+            let (ring, _) = Ring::open(flash.clone(), setup(1), &mut |_| {}).unwrap();
+            Self {
+                flash,
+                slot: Slot::new(ring, Duration::from_secs(2)),
+                told: Told {
+                    pool: Pool::new(BLOCKS),
+                    recorded: 0,
+                    sealed: 0,
+                    words: Vec::new(),
+                },
+                now: Instant::START,
+            }
+        }
+
+        /// The fragment of second `t`; a segment's first one brings its start.
+        fn fragment(&mut self, t: u64, first: bool) -> Box<Fragment> {
+            let mut fragment = self.told.pool.take_fragment().unwrap();
+            let mut bytes = [0, 0, 0, 16].to_vec();
+            bytes.extend(b"moof");
+            bytes.extend(t.to_le_bytes());
+            bytes.extend([0, 0, 4, 8]);
+            bytes.extend(b"mdat");
+            bytes.resize(16 + 1032, 31);
+            let head = fragment.head.as_mut().unwrap();
+            head[..bytes.len()].copy_from_slice(&bytes);
+            fragment.head_len = bytes.len();
+            fragment.info = FragmentInfo {
+                start: Ticks(t * SECOND),
+                end: Ticks((t + 1) * SECOND),
+                begins_with_sync: t.is_multiple_of(2),
+                ..FragmentInfo::default()
+            };
+            fragment.start = first.then(|| Start {
+                segment: Format::default().segment(Ticks(t * SECOND)),
+                init: self.told.pool.take().unwrap(),
+                init_len: 700,
+            });
+            fragment
+        }
+
+        /// A fragment second `t`, at that time; what is due before is done before.
+        fn record(&mut self, t: u64, first: bool) {
+            self.wait_until(t);
+            let fragment = self.fragment(t, first);
+            self.push(Step::Fragment(fragment));
+        }
+
+        fn push(&mut self, step: Step) {
+            self.slot.push(self.now, step, &mut self.told);
+        }
+
+        fn end(&mut self, t: u64) {
+            let end = Ticks(t * SECOND);
+            self.push(Step::End(SegmentEnd { end }));
+        }
+
+        fn wait_until(&mut self, t: u64) {
+            let until = Instant::from_millis(t * 1000);
+            for _ in 0..100 {
+                let Some(at) = self.slot.deadline().filter(|at| *at <= until) else {
+                    self.now = until;
+                    return;
+                };
+                self.now = self.now.max(at);
+                self.slot.run(self.now, &mut self.told);
+            }
+            panic!("it asks for time again and again");
+        }
+
+        /// Segments from seconds `from` to `to`, of four fragments each.
+        fn segments(&mut self, from: u64, to: u64) {
+            for t in from..to {
+                self.record(t, t.is_multiple_of(4));
+                if t % 4 == 3 {
+                    self.end(t + 1);
+                }
+            }
+        }
+
+        /// After a power cut now: each segment's first second, its good fragments, and the causes
+        /// it tells.
+        fn kept(&self) -> Vec<(u64, usize, Vec<Cause>)> {
+            let flash = SharedMemFlash::new(self.flash.card().power_cut(Loss::All));
+            let (ring, _) = Ring::open(flash.clone(), setup(2), &mut |_| {}).unwrap();
+            let mut position = ring.cursors().oldest.position;
+            let mut kept = Vec::new();
+            while position < ring.cursors().write.position {
+                let (segment, _) = SegmentReader::open_sealed(&flash, position).unwrap();
+                let good = |fragment: &crate::ring::Fragment| {
+                    segment.verify(fragment, &mut [0; 512]).is_ok()
+                };
+                kept.push((
+                    segment.open.start.ticks.0 / SECOND,
+                    segment.fragments().map(Result::unwrap).filter(good).count(),
+                    segment.open.gaps.iter().map(|gap| gap.cause).collect(),
+                ));
+                position = segment.next_position().unwrap();
+            }
+            kept
+        }
+    }
+
+    #[test]
+    fn a_power_cut_costs_no_more_than_the_interval() {
+        let mut bench = Bench::new();
+        bench.record(0, true);
+        assert_eq!(bench.told.recorded, 0);
+        assert_eq!(bench.slot.blocks_to_sync(), 2);
+        bench.record(1, false);
+        assert_eq!((bench.told.recorded, bench.slot.blocks_to_sync()), (2, 0));
+        assert_eq!(bench.told.pool.free(), BLOCKS);
+        // The next one does not come.
+        bench.record(2, false);
+        bench.wait_until(3);
+        assert_eq!(bench.told.recorded, 2);
+        bench.wait_until(4);
+        assert_eq!(bench.told.recorded, 3);
+        bench.record(4, false);
+        bench.slot.sync_now(bench.now, &mut bench.told);
+        assert_eq!(bench.told.recorded, 4);
+        assert_eq!(bench.kept(), [(0, 4, vec![])]);
+        assert!(bench.told.words.is_empty());
+    }
+
+    #[test]
+    fn a_failure_of_any_operation_costs_no_video() {
+        let mut failed = 0;
+        for operation in 0.. {
+            let mut bench = Bench::new();
+            let before = bench.flash.card().operations();
+            bench.flash.card().fail_at(before + operation);
+            bench.segments(0, 12);
+            bench.wait_until(20);
+            let whole = |t| (t, 4, vec![]);
+            assert_eq!(bench.kept(), [whole(0), whole(4), whole(8)], "{operation}");
+            assert_eq!((bench.told.recorded, bench.told.sealed), (12, 3));
+            assert_eq!(bench.told.pool.free(), BLOCKS);
+            if bench.flash.card().operations() <= before + operation {
+                break;
+            }
+            // A failure of the cursors behind a durable seal is made up for without a word.
+            let words = bench.told.words.as_slice();
+            assert!(
+                matches!(words, [] | ["failing", "works again"]),
+                "{words:?}"
+            );
+            failed += usize::from(!words.is_empty());
+        }
+        assert!(failed > 20, "{failed} operations");
+    }
+
+    #[test]
+    fn video_waits_while_a_card_fails_for_two_seconds() {
+        for from in 0..4 {
+            let mut bench = Bench::new();
+            bench.segments(0, from);
+            bench.flash.card().fail();
+            bench.segments(from, from + 2);
+            bench.flash.card().mend();
+            bench.segments(from + 2, 8);
+            assert_eq!(bench.kept(), [(0, 4, vec![]), (4, 4, vec![])], "{from}");
+            assert_eq!(bench.told.words, ["failing", "works again"], "{from}");
+        }
+    }
+
+    #[test]
+    fn a_dead_card_holds_no_memory_and_is_told_once() {
+        let mut bench = Bench::new();
+        bench.segments(0, 4);
+        bench.segments(4, 7);
+        bench.flash.card().fail();
+        bench.segments(7, 200);
+        assert_eq!(bench.told.words, ["failing", "gave up"]);
+        assert_eq!(bench.told.pool.free(), BLOCKS);
+        assert_eq!(bench.told.recorded, 6);
+        bench.flash.card().mend();
+        bench.segments(200, 213);
+        bench.slot.close(bench.now, &mut bench.told);
+        // It rested until 206 or so, and went on with the next sync sample, not the next segment.
+        let kept = bench.kept();
+        let [first, open, resumed, rest @ ..] = kept.as_slice() else {
+            panic!("{kept:?}");
+        };
+        assert_eq!((first, open), (&(0, 4, vec![]), &(4, 2, vec![])));
+        assert_eq!(resumed.2, [Cause::CacheFailed]);
+        assert!((200..=211).contains(&resumed.0), "{kept:?}");
+        assert!(rest.iter().all(|segment| segment.2.is_empty()), "{kept:?}");
+        let (failed, words) = ("cacheFailed", bench.told.words.as_slice());
+        assert_eq!(words, ["failing", "gave up", failed, "works again"]);
+        let fragments: usize = kept.iter().map(|(_, fragments, _)| fragments).sum();
+        assert_eq!(u64::try_from(fragments).unwrap(), 6 + 213 - resumed.0);
+        assert_eq!(bench.told.pool.free(), BLOCKS);
+    }
+
+    #[test]
+    fn what_the_ring_refuses_costs_one_segment_a_part() {
+        let mut bench = Bench::new();
+        bench.segments(0, 2);
+        bench.wait_until(2);
+        let mut bad = bench.fragment(2, false);
+        bad.head_len -= 1;
+        bench.push(Step::Fragment(bad));
+        assert_eq!(bench.told.words, ["failing", "gave up"]);
+        bench.segments(3, 8);
+        assert_eq!(
+            bench.kept(),
+            [(0, 2, vec![]), (4, 4, vec![Cause::CacheFailed])]
+        );
+        assert_eq!(bench.told.pool.free(), BLOCKS);
+    }
+
+    #[test]
+    fn a_segment_whose_end_never_came_ends_with_its_last_fragment() {
+        let mut bench = Bench::new();
+        bench.record(0, true);
+        bench.record(1, false);
+        bench.record(2, true);
+        bench.slot.close(bench.now, &mut bench.told);
+        assert_eq!(bench.kept(), [(0, 2, vec![]), (2, 1, vec![])]);
+        assert_eq!(bench.told.sealed, 2);
+        // An end without a segment, and a fragment of one that never began, do no harm.
+        bench.end(3);
+        bench.record(3, false);
+        assert_eq!(bench.told.pool.free(), BLOCKS);
+        assert!(bench.told.words.is_empty());
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_for_a_dead_card() {
+        let mut bench = Bench::new();
+        bench.segments(0, 3);
+        bench.flash.card().fail();
+        bench.slot.close(bench.now, &mut bench.told);
+        assert_eq!(bench.told.pool.free(), BLOCKS);
+        assert_eq!(bench.kept(), [(0, 2, vec![])]);
+        let mut bench = Bench::new();
+        bench.segments(0, 3);
+        let next = bench.flash.card().operations();
+        bench.flash.card().fail_at(next);
+        bench.slot.close(bench.now, &mut bench.told);
+        assert_eq!(bench.kept(), [(0, 3, vec![])]);
+    }
+
+    #[test]
+    fn the_files_are_made_as_recording_needs_them() {
+        let mut bench = Bench::new();
+        bench.flash.card().set_prepared(4096);
+        bench.segments(0, 8);
+        assert_eq!(bench.kept().len(), 2);
+        let prepared = bench.flash.prepared();
+        assert!(prepared < bench.flash.size() / 2, "{prepared}");
+    }
 }

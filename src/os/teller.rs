@@ -3,7 +3,7 @@
 use std::sync::mpsc::SyncSender;
 
 use super::shared::Shared;
-use super::slot::Listener;
+use super::steps::Listener;
 use crate::gap::Cause;
 use crate::recorder::fragment::Fragment;
 use crate::ring::{Evicted, RingError};

@@ -124,7 +124,7 @@ impl Gateway {
                 asset: "asset".try_into().unwrap(),
             },
             folder: self.folder.clone(),
-            geometry,
+            wanted: Some(geometry),
         };
         self.tell(FlashMessage::Open(0, Box::new(spec)));
         while self.ring().prepared < geometry.bytes() {
