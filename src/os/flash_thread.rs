@@ -20,7 +20,7 @@ use crate::limits::POOL_BLOCKS;
 use crate::recorder::fragment::Fragment;
 use crate::ring::Ring;
 use crate::segment::SegmentEnd;
-use crate::time::{Instant, Ticks};
+use crate::time::{ClockQuality, Instant, Ticks, UtcOffset};
 
 /// What the flash thread is told.
 pub enum FlashMessage {
@@ -36,6 +36,8 @@ pub enum FlashMessage {
     Away(RingId, Ticks, Cause),
     /// For the upload thread: see [`FlashHandle::with_ring`].
     Work(RingId, RingWork),
+    /// UTC of this boot's tick 0 is known better now: what is not sent gets its true times.
+    Clock(UtcOffset, ClockQuality),
     /// The configuration was read again: sync so often, and try again what waits for a person.
     SyncInterval(Duration),
     /// Seal, sync, note a clean stop, and answer.
@@ -150,6 +152,19 @@ impl FlashThread {
         due.min().map_or(IDLE, |due| due.since(now).min(IDLE))
     }
 
+    fn set_clock(&mut self, offset: UtcOffset, quality: ClockQuality) {
+        for id in 0..self.rings.len() {
+            let Some(slot) = self.entry(id).and_then(|entry| entry.slot.as_mut()) else {
+                continue;
+            };
+            // What a failing card did not take goes to it with the next write of the cursors.
+            if let Err(error) = slot.ring_mut().set_clock(offset, quality) {
+                log::warn!("the clock's correction is not on the card yet: {error}");
+            }
+            self.publish(id);
+        }
+    }
+
     fn handle(&mut self, message: FlashMessage) {
         match message {
             FlashMessage::Open(id, spec) => self.add(id, *spec),
@@ -174,6 +189,7 @@ impl FlashThread {
                     answer();
                 }
             }
+            FlashMessage::Clock(offset, quality) => self.set_clock(offset, quality),
             FlashMessage::SyncInterval(interval) => {
                 self.sync_interval = interval;
                 let now = self.clock.now();

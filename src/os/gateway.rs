@@ -30,7 +30,9 @@ use crate::config::{AssetPattern, Camera, Config, State};
 use crate::gap::Cause;
 use crate::limits::FRAGMENTS_IN_FLIGHT;
 use crate::recorder::engine::Recorder;
+use crate::ring::CLOCK_STEP_MILLIS;
 use crate::status;
+use crate::time::{ClockQuality, Ticks, UtcOffset};
 
 use settings::{recorder_config, settings_of};
 
@@ -81,6 +83,8 @@ struct Gateway<'e, 'a> {
     /// Cameras and former cameras; the index is the ring's identifier.
     rings: Vec<String>,
     running: Vec<Running>,
+    /// UTC of tick 0, as the rings know it.
+    utc: (UtcOffset, ClockQuality),
 }
 
 /// The queue takes every fragment there is, with its end, and what cameras tell besides.
@@ -135,6 +139,7 @@ pub fn run(path: &Path, config: Config) -> Result<(), RunError> {
         common: &common,
         rings: Vec::new(),
         running: Vec::new(),
+        utc: clock.utc_offset(),
         config,
     };
     future::block_on(executor.run(gateway.main(signals)))
@@ -167,7 +172,10 @@ impl Gateway<'_, '_> {
                 None
             };
             match future::or(signal, time).await.map(|info| info.ssi_signo) {
-                None => file.write(&self.shared, &self.clock),
+                None => {
+                    self.watch_clock();
+                    file.write(&self.shared, &self.clock);
+                }
                 Some(number) if number == Signal::SIGHUP as u32 => self.reload().await,
                 Some(_) => break,
             }
@@ -175,6 +183,19 @@ impl Gateway<'_, '_> {
         self.stop().await;
         file.write(&self.shared, &self.clock);
         Ok(())
+    }
+
+    /// A clock that was set, or stepped, gives what is not uploaded yet its true times.
+    fn watch_clock(&mut self) {
+        let (offset, quality) = self.clock.utc_offset();
+        let (known, before) = self.utc;
+        let step = offset.utc(Ticks(0)).0 - known.utc(Ticks(0)).0;
+        if step.unsigned_abs() < CLOCK_STEP_MILLIS && quality == before {
+            return;
+        }
+        self.utc = (offset, quality);
+        log::warn!("the clock was set by {step} ms; it is {}", quality.as_str());
+        self.tell_flash(FlashMessage::Clock(offset, quality));
     }
 
     fn begin_status(&self) {

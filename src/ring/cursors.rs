@@ -269,6 +269,18 @@ impl Cursors {
         }
     }
 
+    /// The gap that a clock stepped forward leaves before `start`, where the last blob ended.
+    pub fn stepped_to(&self, start: Point) -> Option<ToldGap> {
+        let (end, utc) = self.anchor?;
+        let now = self.resolve(start);
+        let goes_on = (end.boot, end.ticks) == (start.boot, start.ticks);
+        (goes_on && now > utc).then_some(ToldGap {
+            start: utc,
+            end: now,
+            cause: Cause::ClockStepped,
+        })
+    }
+
     /// What is known today of the clock of a segment recorded in boot `number`.
     pub fn clock(&self, number: u32, recorded: ClockQuality) -> ClockQuality {
         match (recorded, self.boot(number).map(|boot| boot.clock)) {
@@ -280,7 +292,7 @@ impl Cursors {
 }
 
 /// Clock errors below this are steered, larger ones are steps (DESIGN.md section 4, "Timeline").
-pub(super) const CLOCK_STEP_MILLIS: u64 = 500;
+pub const CLOCK_STEP_MILLIS: u64 = 500;
 
 const PLACE_LEN: usize = 16;
 const TOLD_GAP_LEN: usize = 17;

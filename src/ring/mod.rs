@@ -44,7 +44,9 @@ mod words;
 mod write;
 
 pub use body::Body;
-pub use cursors::{Boot, Counters, Cursors, Frozen, Place, SET_ASIDE_MAX, SetAside};
+pub use cursors::{
+    Boot, CLOCK_STEP_MILLIS, Counters, Cursors, Frozen, Place, SET_ASIDE_MAX, SetAside,
+};
 pub use decision::Source;
 pub use error::RingError;
 pub use eviction::point_in;

@@ -14,6 +14,7 @@ use super::reader::{Run, SegmentReader};
 use super::ring::Ring;
 use super::words::Evicted;
 use crate::gap::{Cause, Gap, Point, ToldGap};
+use crate::limits::GAPS_MAX;
 use crate::time::UtcMillis;
 
 impl<F: Flash> Ring<F> {
@@ -49,6 +50,18 @@ impl<F: Flash> Ring<F> {
             };
             telling.push(gap);
         }
+        let mut gaps: heapless::Vec<ToldGap, GAPS_MAX> = telling
+            .iter()
+            .map(|gap| ToldGap {
+                start: cursors.resolve(gap.start),
+                end: cursors.resolve(gap.end),
+                cause: gap.cause,
+            })
+            .collect();
+        if let Some(step) = cursors.stepped_to(start) {
+            // With all places taken the hole in the names tells it.
+            let _ = gaps.push(step);
+        }
         let frozen = Frozen {
             place,
             first_fragment: run.first_fragment,
@@ -56,14 +69,7 @@ impl<F: Flash> Ring<F> {
             end: cursors.resolve(end),
             end_ticks: run.end,
             clock: cursors.clock(open.start.boot, open.clock),
-            gaps: telling
-                .iter()
-                .map(|gap| ToldGap {
-                    start: cursors.resolve(gap.start),
-                    end: cursors.resolve(gap.end),
-                    cause: gap.cause,
-                })
-                .collect(),
+            gaps,
             may_have_arrived: false,
         };
         cursors.telling = telling;
@@ -346,6 +352,23 @@ mod tests {
         ring.set_clock(steered, crate::time::ClockQuality::Synchronized)
             .unwrap();
         assert_eq!(send(&mut ring).start, first.end);
+    }
+
+    #[test]
+    fn a_clock_stepped_forward_between_two_names_is_a_gap_that_says_so() {
+        let (mut ring, _) = recorded(2);
+        let first = send(&mut ring);
+        let stepped = UtcOffset(offset(1).0 + 3600 * 90_000);
+        ring.set_clock(stepped, crate::time::ClockQuality::Synchronized)
+            .unwrap();
+        let next = send(&mut ring);
+        assert_eq!(next.start.0 - first.end.0, 3_600_000);
+        let gap = ToldGap {
+            start: first.end,
+            end: next.start,
+            cause: Cause::ClockStepped,
+        };
+        assert_eq!(next.gaps.as_slice(), [gap]);
     }
 
     #[test]
