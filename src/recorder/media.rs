@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
+use super::builder::VideoSample;
 use super::channels::Channels;
 use super::decode_time::DecodeTime;
-use super::fragment::VideoSample;
 use super::pool::Pool;
 use super::segmenter::Segmenter;
 use super::{Event, Loss};

@@ -10,12 +10,14 @@ use std::io;
 
 use crate::rtsp::{FramerError, IgnoreReason, PlayingTrack, SessionError};
 
+pub mod builder;
 mod channels;
 pub mod decode_time;
 pub mod engine;
 pub mod fragment;
 pub mod media;
 pub mod pool;
+mod run;
 pub mod segmenter;
 pub mod testing;
 

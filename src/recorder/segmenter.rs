@@ -6,7 +6,8 @@
 
 use core::time::Duration;
 
-use super::fragment::{Builder, Fragment, Keep, Start, VideoSample};
+use super::builder::{Builder, Keep, VideoSample};
+use super::fragment::{Fragment, Start};
 use super::pool::{ChainTail, Pool};
 use crate::gap::{Cause, Hole};
 use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_SAMPLES_MAX};
