@@ -52,11 +52,11 @@ pub(super) enum Keep {
 }
 
 impl Builder {
-    /// The access unit in progress. `None`: the pool has no fragment free.
-    pub(super) fn tail<'a>(&'a mut self, pool: &'a mut Pool) -> Option<ChainTail<'a>> {
+    /// The access unit in progress. `Full`: the pool has no fragment free.
+    pub(super) fn tail<'a>(&'a mut self, pool: &'a mut Pool) -> Result<ChainTail<'a>, Full> {
         let start = self.video_bytes;
-        let fragment = taken(&mut self.fragment, pool).ok()?;
-        Some(ChainTail {
+        let fragment = taken(&mut self.fragment, pool)?;
+        Ok(ChainTail {
             chain: &mut fragment.video,
             pool,
             start,

@@ -10,6 +10,7 @@ use std::io;
 
 use crate::rtsp::{FramerError, IgnoreReason, PlayingTrack, SessionError};
 
+mod audio;
 pub mod builder;
 mod channels;
 pub mod decode_time;
@@ -20,6 +21,7 @@ pub mod pool;
 mod run;
 pub mod segmenter;
 pub mod testing;
+mod video;
 
 /// What log, state and events are told.
 #[derive(Debug)]

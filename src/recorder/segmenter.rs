@@ -182,7 +182,7 @@ impl Segmenter {
 
     /// The buffer of the video access unit in progress. `Full`: the pool is used up.
     pub fn access_unit<'a>(&'a mut self, pool: &'a mut Pool) -> Result<ChainTail<'a>, Full> {
-        self.current.tail(pool).ok_or(Full)
+        self.current.tail(pool)
     }
 
     /// Drops the video access unit in progress.
