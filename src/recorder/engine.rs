@@ -110,14 +110,11 @@ impl Recorder {
         cause: Cause,
         seed: u64,
     ) -> Self {
-        let state = if config.active {
-            State::Waiting { until: now }
-        } else {
-            State::Stopped
-        };
         let mut segmenter = Segmenter::new(config.cutting, cause);
         let mut output = VecDeque::with_capacity(8);
+        let mut state = State::Waiting { until: now };
         if !config.active {
+            state = State::Stopped;
             segmenter.lose(now.ticks(), Cause::Inactive);
             output.push_back(Output::Away(now.ticks(), Cause::Inactive));
         }
@@ -144,7 +141,7 @@ impl Recorder {
             Input::Disconnected(reason) => self.disconnected(reason),
             Input::Received(data) => self.received(data),
             Input::Timeout => self.timeout(),
-            Input::Stop(cause) => self.stop(cause),
+            Input::Stop(cause) => self.leave(cause),
         }
     }
 
@@ -173,7 +170,6 @@ impl Recorder {
         match (was, is) {
             (true, false) => {
                 self.leave(Some(Cause::Inactive));
-                self.state = State::Stopped;
                 self.tell(Event::Inactive);
             }
             (false, true) => {
@@ -291,25 +287,19 @@ impl Recorder {
         self.segmenter.handle_timeout(self.now, pool);
     }
 
-    fn stop(&mut self, cause: Option<Cause>) {
-        self.leave(cause);
-        self.state = State::Stopped;
-    }
-
-    /// Ends the session, if there is one, by our own will.
+    /// Records no more: ends the session, if there is one, by our own will.
     fn leave(&mut self, cause: Option<Cause>) {
         self.finish_media();
-        if let State::Connected { session, .. } = &mut self.state {
-            session.teardown(self.now);
-            while let Some(bytes) = session.poll_transmit() {
-                self.output.push_back(Output::Send(bytes));
+        match core::mem::replace(&mut self.state, State::Stopped) {
+            State::Stopped | State::Waiting { .. } => {}
+            State::Connecting { .. } => self.output.push_back(Output::Disconnect),
+            State::Connected { mut session, .. } => {
+                session.teardown(self.now);
+                while let Some(bytes) = session.poll_transmit() {
+                    self.output.push_back(Output::Send(bytes));
+                }
+                self.output.push_back(Output::Disconnect);
             }
-        }
-        if matches!(
-            self.state,
-            State::Connected { .. } | State::Connecting { .. }
-        ) {
-            self.output.push_back(Output::Disconnect);
         }
         match cause {
             Some(cause) => self.away(cause),

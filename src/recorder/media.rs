@@ -97,25 +97,26 @@ impl Media {
             pool,
             outcome: Outcome::default(),
         };
-        match (&mut self.video, &mut self.audio) {
+        let heard = match (&mut self.video, &mut self.audio) {
             (Some(video), _) if video.channels.rtcp == channel => {
                 sender_reports(sink.timeline, TrackKind::Video, data);
+                false
             }
             (_, Some(audio)) if audio.channels.rtcp == channel => {
                 sender_reports(sink.timeline, TrackKind::Audio, data);
+                false
             }
             (Some(video), audio) if video.channels.rtp == channel => {
                 let audio = audio.as_ref().map(|audio| &audio.description);
-                if video.packet(data, audio, &mut sink) {
-                    self.heard = now;
-                }
+                video.packet(data, audio, &mut sink)
             }
             (video, Some(audio)) if audio.channels.rtp == channel => {
-                if audio.packet(data, video.as_ref(), &mut sink) && video.is_none() {
-                    self.heard = now;
-                }
+                audio.packet(data, video.as_ref(), &mut sink) && video.is_none()
             }
-            _ => {}
+            _ => false,
+        };
+        if heard {
+            self.heard = now;
         }
         sink.outcome
     }
