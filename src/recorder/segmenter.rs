@@ -7,9 +7,9 @@
 use core::time::Duration;
 
 use self::cadence::Cadence;
+use self::filling::Filling;
 use self::missing::Missing;
-use self::segment::{Closing, Outputs, Segment};
-use super::builder::{Builder, Keep, VideoSample};
+use super::builder::{Keep, VideoSample};
 use super::fragment::{Fragment, Start};
 use super::pool::{ChainTail, Pool};
 use crate::gap::Cause;
@@ -21,8 +21,9 @@ use crate::segment::{SegmentEnd, SegmentStart};
 use crate::time::{Instant, TIMESCALE, Ticks};
 
 mod cadence;
+mod filling;
 mod missing;
-mod segment;
+mod outputs;
 
 /// What the configuration says about cutting.
 #[derive(Clone, Copy, Debug)]
@@ -50,10 +51,7 @@ pub struct Segmenter {
     cutting: Cutting,
     video: Option<VideoDescription>,
     audio: Option<AudioDescription>,
-    /// The segment that `current` belongs to.
-    segment: Option<Segment>,
-    current: Builder,
-    closing: Option<Closing>,
+    filling: Filling,
     /// The next sync sample begins a segment, whatever its length.
     cut_next: bool,
     missing: Missing,
@@ -63,14 +61,7 @@ pub struct Segmenter {
     /// When audio came last.
     last_audio: Option<Instant>,
     last_audio_at: Option<Ticks>,
-    outputs: Outputs,
 }
-
-/// How long a segment waits for audio that belongs to it.
-const LATE_AUDIO: Duration = Duration::from_secs(1);
-
-/// A fragment whose next sample does not come is finished this long after its time.
-const STALL: Duration = Duration::from_millis(100);
 
 impl Segmenter {
     /// No segment yet. The time before the first has cause `cause`.
@@ -79,16 +70,13 @@ impl Segmenter {
             cutting,
             video: None,
             audio: None,
-            segment: None,
-            current: Builder::default(),
-            closing: None,
+            filling: Filling::default(),
             cut_next: false,
             missing: Missing::new(Ticks(0), cause),
             end: Ticks(0),
             cadence: Cadence::new(),
             last_audio: None,
             last_audio_at: None,
-            outputs: Outputs::default(),
         }
     }
 
@@ -99,7 +87,8 @@ impl Segmenter {
 
     /// The tracks from the next sync sample on. Other ones end the segment there.
     pub fn set_tracks(&mut self, video: Option<VideoDescription>, audio: Option<AudioDescription>) {
-        self.cut_next |= self.segment.is_some() && (self.video != video || self.audio != audio);
+        self.cut_next |=
+            self.filling.segment.is_some() && (self.video != video || self.audio != audio);
         (self.video, self.audio) = (video, audio);
     }
 
@@ -116,33 +105,27 @@ impl Segmenter {
     /// How far the times of the segment may still be moved back: nothing of it was told yet. `None`
     /// once a fragment of it has been sent.
     pub fn movable(&self) -> Option<Ticks> {
-        let Some(segment) = &self.segment else {
-            return Some(Ticks(0));
-        };
-        let at_most = segment.start.since(segment.floor);
-        (!segment.is_told()).then(|| at_most.min(self.current.earliest()))
+        self.filling.movable()
     }
 
     /// All times of the segment so far were too late by `by`, at most [`Segmenter::movable`].
     pub fn move_back(&mut self, by: Ticks) {
-        let Some(segment) = self.segment.as_mut().filter(|segment| !segment.is_told()) else {
+        let Some(floor) = self.filling.move_back(by) else {
             return;
         };
-        segment.move_back(by);
-        self.current.move_back(by);
         self.cadence.move_back(by);
-        self.end = self.end.since(by).max(segment.floor);
+        self.end = self.end.since(by).max(floor);
         self.last_audio_at = self.last_audio_at.map(|at| at.since(by));
     }
 
     /// The buffer of the video access unit in progress. `Full`: the pool is used up.
     pub fn access_unit<'a>(&'a mut self, pool: &'a mut Pool) -> Result<ChainTail<'a>, Full> {
-        self.current.tail(pool)
+        self.filling.current.tail(pool)
     }
 
     /// Drops the video access unit in progress.
     pub fn drop_access_unit(&mut self, pool: &mut Pool) {
-        self.current.drop_tail(pool);
+        self.filling.current.drop_tail(pool);
     }
 
     /// Video is missing from the end of the last sample, or from `at` if that is later, on.
@@ -161,7 +144,7 @@ impl Segmenter {
     ) -> Result<(), Full> {
         let result = self.place_video(now, pool, sample);
         if result.is_err() {
-            self.current.drop_tail(pool);
+            self.filling.current.drop_tail(pool);
         }
         result
     }
@@ -176,7 +159,7 @@ impl Segmenter {
         data: &[u8],
     ) -> Result<(), Full> {
         // An RTP packet may hold thousands of (empty) frames.
-        if !self.outputs.have_room() {
+        if !self.filling.outputs.have_room() {
             return Err(Full);
         }
         self.last_audio = Some(now);
@@ -185,26 +168,13 @@ impl Segmenter {
             return Ok(());
         }
         self.last_audio_at = Some(at);
-        if let Some(closing) = &mut self.closing {
-            if at < closing.end {
-                closing.segment.audio_samples += 1;
-                return closing.fragment.push_audio(now, pool, at, length, data);
-            }
-            closing.fragment.end_last_audio(at);
-            self.finish_closing(pool);
+        if self.filling.push_late_audio(now, pool, at, length, data)? {
+            return Ok(());
         }
         if self.video.is_none() {
             self.cut_audio_only(now, pool, at)?;
         }
-        let Some(segment) = &mut self.segment else {
-            return Ok(());
-        };
-        if at < segment.start {
-            return Ok(());
-        }
-        segment.audio_samples += 1;
-        self.current.push_audio(now, pool, at, length, data)?;
-        if self.video.is_none() {
+        if self.filling.push_audio(now, pool, at, length, data)? && self.video.is_none() {
             self.end = at + length;
         }
         Ok(())
@@ -212,55 +182,29 @@ impl Segmenter {
 
     /// Ends the segment where its video ends: the camera is gone, or recording stops.
     pub fn finish(&mut self, pool: &mut Pool) {
-        self.current.drop_tail(pool);
-        self.finish_closing(pool);
-        self.end_segment(pool);
-        self.current.clear(pool);
+        self.filling.current.drop_tail(pool);
+        self.filling.end_segment(pool, self.end);
+        self.filling.current.clear(pool);
         self.cadence.interrupt();
         self.last_audio = None;
     }
 
     /// Finishes what has waited long enough.
     pub fn handle_timeout(&mut self, now: Instant, pool: &mut Pool) {
-        if self
-            .closing
-            .as_ref()
-            .is_some_and(|closing| closing.deadline <= now)
-        {
-            self.finish_closing(pool);
-        }
-        if self
-            .fragment_deadline()
-            .is_some_and(|deadline| deadline <= now)
-        {
-            // The access unit in progress, and audio ahead of the video, go on in the next.
-            match self
-                .current
-                .split(now, pool, self.audio_bound(), Keep::Ended)
-            {
-                Ok(next) => self.finish_fragment(pool, next),
-                // No block is free for the rest, and there is none: as it is. Otherwise all
-                // blocks could come to wait in fragments that nobody can end.
-                Err(Full) if self.current.tail_len() == 0 => {
-                    self.finish_fragment(pool, Builder::default());
-                }
-                Err(Full) => self.current.wait_from(now),
-            }
-        }
+        // Audio ahead of the video goes on in the next fragment.
+        let audio_bound = self.video.as_ref().map_or(Ticks(u64::MAX), |_| self.end);
+        let length = self.cutting.fragment_length;
+        self.filling.handle_timeout(now, pool, length, audio_bound);
     }
 
     /// When [`Segmenter::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let closing = self.closing.as_ref().map(|closing| closing.deadline);
-        [closing, self.fragment_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        self.filling.poll_timeout(self.cutting.fragment_length)
     }
 
     /// The next thing for the flash thread.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop()
+        self.filling.outputs.pop()
     }
 
     fn place_video(
@@ -269,16 +213,16 @@ impl Segmenter {
         pool: &mut Pool,
         sample: VideoSample,
     ) -> Result<(), Full> {
-        if !sample.sync && (self.segment.is_none() || self.missing.is_some()) {
-            self.current.drop_tail(pool);
+        if !sample.sync && (self.filling.segment.is_none() || self.missing.is_some()) {
+            self.filling.current.drop_tail(pool);
             return Ok(());
         }
-        if self.segment.is_none() {
+        if self.filling.segment.is_none() {
             self.begin(pool, sample)?;
         } else if self.missing.is_some() {
             self.resume_after_hole(now, pool, sample)?;
         } else {
-            self.current.end_last_video(sample.dts);
+            self.filling.current.end_last_video(sample.dts);
             self.cut(now, pool, sample)?;
         }
         self.add_video(now, sample);
@@ -287,11 +231,12 @@ impl Segmenter {
 
     /// Ends segment or fragment before `sample` where it is time.
     fn cut(&mut self, now: Instant, pool: &mut Pool, sample: VideoSample) -> Result<(), Full> {
-        let Some(segment) = &self.segment else {
+        let current = &self.filling.current;
+        let Some(segment) = &self.filling.segment else {
             return Ok(());
         };
         let ring = self.cutting.ring_bytes;
-        let bytes = segment.bytes + self.current.bytes();
+        let bytes = segment.bytes + current.bytes();
         let length = u64::from(sample.rtp.wrapping_sub(segment.start_rtp));
         let full = bytes >= (ring / 4).min(SEGMENT_BYTES_MAX) || segment.is_full();
         let due = self.cut_next
@@ -300,14 +245,13 @@ impl Segmenter {
         if full || (sample.sync && due) {
             return self.next_segment(now, pool, sample);
         }
-        let long = self.current.length_to(TrackKind::Video, sample.dts)
+        let long = current.length_to(TrackKind::Video, sample.dts)
             >= Ticks::from_duration(self.cutting.fragment_length);
         // A card that is behind gets what there is: only what is synced frees the pool.
         let scarce = pool.free() < pool.blocks() / 4;
-        let ends = sample.sync || long || scarce || !self.current.has_room();
-        if self.current.has_video() && ends {
-            let next = self.current.split(now, pool, sample.pts, Keep::AllVideo)?;
-            self.finish_fragment(pool, next);
+        let ends = sample.sync || long || scarce || !current.has_room();
+        if current.has_video() && ends {
+            self.filling.next_fragment(now, pool, sample.pts)?;
         }
         Ok(())
     }
@@ -319,30 +263,11 @@ impl Segmenter {
         pool: &mut Pool,
         sample: VideoSample,
     ) -> Result<(), Full> {
-        self.finish_closing(pool);
+        self.filling.finish_closing(pool);
         let start = self.start(pool, sample.pts, !sample.sync)?;
-        let next = match self.current.split(now, pool, sample.pts, Keep::All) {
-            Ok(next) => next,
-            Err(full) => {
-                pool.give(start.init);
-                return Err(full);
-            }
-        };
-        let fragment = core::mem::replace(&mut self.current, next);
-        if let Some(segment) = self
-            .segment
-            .replace(Segment::new(start, sample.rtp, sample.pts))
-        {
-            let deadline = now + LATE_AUDIO;
-            self.closing = Some(Closing {
-                segment,
-                fragment,
-                end: sample.pts,
-                deadline,
-            });
-        }
+        self.filling.next_segment(now, pool, start, sample)?;
         if !self.audio_flows(now) {
-            self.finish_closing(pool);
+            self.filling.finish_closing(pool);
         }
         self.cut_next = false;
         Ok(())
@@ -357,26 +282,28 @@ impl Segmenter {
     ) -> Result<(), Full> {
         let length = sample.pts.since(self.end);
         if length > self.cadence.gop || self.missing.has_several_causes() {
-            let next = self.current.split(now, pool, sample.pts, Keep::All)?;
-            self.finish_closing(pool);
-            self.end_segment(pool);
-            self.current = next;
+            let next = self
+                .filling
+                .current
+                .split(now, pool, sample.pts, Keep::All)?;
+            self.filling.end_segment(pool, self.end);
+            self.filling.current = next;
             return self.begin(pool, sample);
         }
         // The last picture before the hole stands until the next: no player stalls.
-        self.current.end_last_video(sample.dts);
+        self.filling.current.end_last_video(sample.dts);
         self.missing.clear();
         self.cut(now, pool, sample)?;
         let pictures = length.0 / self.cadence.picture_length.0.max(1);
         let pictures = u32::try_from(pictures).unwrap_or(u32::MAX);
-        self.current.add_loss(pictures, length);
+        self.filling.current.add_loss(pictures, length);
         Ok(())
     }
 
     /// `sample` begins the first segment, or the first after a hole.
     fn begin(&mut self, pool: &mut Pool, sample: VideoSample) -> Result<(), Full> {
         let start = self.start(pool, sample.pts, false)?;
-        self.segment = Some(Segment::new(start, sample.rtp, self.end));
+        self.filling.begin(start, sample.rtp, self.end);
         self.cut_next = false;
         Ok(())
     }
@@ -409,11 +336,8 @@ impl Segmenter {
     fn add_video(&mut self, now: Instant, sample: VideoSample) {
         self.cadence.push(sample);
         let nominal = self.cadence.picture_length;
-        self.current.push_video(now, sample, nominal);
+        self.filling.push_video(now, sample, nominal);
         self.end = self.end.max(sample.pts + nominal);
-        if let Some(segment) = &mut self.segment {
-            segment.video_samples += 1;
-        }
     }
 
     /// A camera without video: every audio frame is a sync sample.
@@ -427,71 +351,28 @@ impl Segmenter {
             rtp: rtp_of(at),
             sync: true,
         };
-        if self.segment.is_some() && at.since(self.end) > Ticks(u64::from(TIMESCALE)) {
+        if self.filling.segment.is_some() && at.since(self.end) > Ticks(u64::from(TIMESCALE)) {
             self.finish(pool);
             self.lose(at, Cause::MediaLost);
         }
-        if self.segment.is_none() {
+        let Some(segment) = &self.filling.segment else {
             return self.begin(pool, as_sample);
-        }
-        let length = self
-            .segment
-            .as_ref()
-            .map_or(Ticks(0), |segment| at.since(segment.start));
+        };
+        let length = at.since(segment.start);
         if self.cut_next || length >= Ticks::from_duration(self.cutting.segment_length) {
             self.next_segment(now, pool, as_sample)?;
-            self.finish_closing(pool);
-        } else if self.current.length_to(TrackKind::Audio, at)
+            self.filling.finish_closing(pool);
+        } else if self.filling.current.length_to(TrackKind::Audio, at)
             >= Ticks::from_duration(self.cutting.fragment_length)
         {
-            let next = self.current.split(now, pool, at, Keep::AllVideo)?;
-            self.finish_fragment(pool, next);
+            self.filling.next_fragment(now, pool, at)?;
         }
         Ok(())
     }
 
-    /// The current fragment is complete; `next` takes its place.
-    fn finish_fragment(&mut self, pool: &mut Pool, next: Builder) {
-        self.finish_closing(pool);
-        let mut done = core::mem::replace(&mut self.current, next);
-        if let Some(segment) = &mut self.segment {
-            self.outputs.send(pool, segment, &mut done);
-        }
-    }
-
-    /// The segment ends here, if there is one.
-    fn end_segment(&mut self, pool: &mut Pool) {
-        if let Some(segment) = self.segment.take() {
-            let last = core::mem::take(&mut self.current);
-            self.outputs.end(pool, segment, last, self.end);
-        }
-    }
-
-    /// The segment before waits for audio no longer, if there is one.
-    fn finish_closing(&mut self, pool: &mut Pool) {
-        if let Some(closing) = self.closing.take() {
-            let (segment, last) = (closing.segment, closing.fragment);
-            self.outputs.end(pool, segment, last, closing.end);
-        }
-    }
-
-    fn fragment_deadline(&self) -> Option<Instant> {
-        let open = self.segment.is_some() && self.current.can_be_finished();
-        open.then(|| self.current.opened() + self.cutting.fragment_length + STALL)
-    }
-
-    /// Audio up to here goes with the current fragment when it is finished for its age.
-    fn audio_bound(&self) -> Ticks {
-        if self.video.is_some() {
-            self.end
-        } else {
-            Ticks(u64::MAX)
-        }
-    }
-
     fn audio_flows(&self, now: Instant) -> bool {
         self.last_audio
-            .is_some_and(|last| now.since(last) < 2 * LATE_AUDIO)
+            .is_some_and(|last| now.since(last) < 2 * filling::LATE_AUDIO)
     }
 }
 

@@ -275,7 +275,7 @@ fn late_audio_is_waited_for_no_longer_than_a_second() {
     bench.segmenter.handle_timeout(due, &mut bench.pool);
     bench.drain();
     assert_eq!(bench.segments[0].end, Some(990_000));
-    assert!(due <= bench.now + LATE_AUDIO);
+    assert!(due <= bench.now + filling::LATE_AUDIO);
 }
 
 #[test]
