@@ -1,5 +1,6 @@
 //! A session's audio track: packets to samples.
 
+use super::builder::AudioSample;
 use super::channels::Channels;
 use super::media::Sink;
 use super::video::Video;
@@ -72,8 +73,9 @@ impl Audio {
             match sink.timeline.place(sink.now, TrackKind::Audio, timestamp) {
                 Placed::At(at) if wanted => {
                     let (now, pool) = (sink.now, &mut *sink.pool);
-                    let result = sink.segmenter.audio(now, pool, at, length, frame.data);
-                    recorded |= result.is_ok();
+                    let data = frame.data;
+                    let sample = AudioSample { at, length, data };
+                    recorded |= sink.segmenter.audio(now, pool, sample).is_ok();
                 }
                 Placed::At(_) | Placed::Ahead => {}
                 Placed::Jump => sink.timeline.reanchor(sink.segmenter.end()),

@@ -23,6 +23,17 @@ pub struct VideoSample {
     pub sync: bool,
 }
 
+/// An access unit of audio.
+#[derive(Clone, Copy, Debug)]
+pub struct AudioSample<'a> {
+    /// Decoding and presentation time.
+    pub at: Ticks,
+    /// Until the next one, if none is missing.
+    pub length: Ticks,
+    /// Its bytes.
+    pub data: &'a [u8],
+}
+
 /// A fragment being filled, and behind its last sample the access unit in progress.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
@@ -109,23 +120,21 @@ impl Builder {
         &mut self,
         now: Instant,
         pool: &mut Pool,
-        at: Ticks,
-        nominal: Ticks,
-        data: &[u8],
+        sample: AudioSample<'_>,
     ) -> Result<(), Full> {
         let fragment = taken(&mut self.fragment, pool)?;
         if self.audio.is_full() {
             return Err(Full);
         }
-        fragment.audio.append(pool, data)?;
+        fragment.audio.append(pool, sample.data)?;
         if self.is_empty() {
             self.opened = now;
         }
         self.audio.push(
-            at,
+            sample.at,
             Sample {
-                size: u32_of(data.len() as u64),
-                duration: u32_of(nominal.0),
+                size: u32_of(sample.data.len() as u64),
+                duration: u32_of(sample.length.0),
                 composition_offset: 0,
                 sync: true,
             },

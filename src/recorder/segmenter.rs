@@ -9,7 +9,7 @@ use core::time::Duration;
 use self::cadence::Cadence;
 use self::filling::Filling;
 use self::missing::Missing;
-use super::builder::{Keep, VideoSample};
+use super::builder::{AudioSample, Keep, VideoSample};
 use super::fragment::{Fragment, Start};
 use super::pool::{ChainTail, Pool};
 use crate::gap::Cause;
@@ -149,14 +149,12 @@ impl Segmenter {
         result
     }
 
-    /// An audio access unit that begins at `at` and lasts `length`. `Full`: it was dropped.
+    /// An audio access unit. `Full`: it was dropped.
     pub fn audio(
         &mut self,
         now: Instant,
         pool: &mut Pool,
-        at: Ticks,
-        length: Ticks,
-        data: &[u8],
+        sample: AudioSample<'_>,
     ) -> Result<(), Full> {
         // An RTP packet may hold thousands of (empty) frames.
         if !self.filling.outputs.have_room() {
@@ -164,18 +162,18 @@ impl Segmenter {
         }
         self.last_audio = Some(now);
         // A camera whose sound goes back in time: no decoder takes that.
-        if self.last_audio_at.is_some_and(|last| at <= last) {
+        if self.last_audio_at.is_some_and(|last| sample.at <= last) {
             return Ok(());
         }
-        self.last_audio_at = Some(at);
-        if self.filling.push_late_audio(now, pool, at, length, data)? {
+        self.last_audio_at = Some(sample.at);
+        if self.filling.push_late_audio(now, pool, sample)? {
             return Ok(());
         }
         if self.video.is_none() {
-            self.cut_audio_only(now, pool, at)?;
+            self.cut_audio_only(now, pool, sample.at)?;
         }
-        if self.filling.push_audio(now, pool, at, length, data)? && self.video.is_none() {
-            self.end = at + length;
+        if self.filling.push_audio(now, pool, sample)? && self.video.is_none() {
+            self.end = sample.at + sample.length;
         }
         Ok(())
     }

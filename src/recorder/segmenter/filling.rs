@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::missing::shorten;
 use super::outputs::Outputs;
 use crate::limits::{FRAGMENT_SAMPLES_MAX, SEGMENT_SAMPLES_MAX};
-use crate::recorder::builder::{Builder, Keep, VideoSample};
+use crate::recorder::builder::{AudioSample, Builder, Keep, VideoSample};
 use crate::recorder::fragment::Start;
 use crate::recorder::pool::Pool;
 use crate::rtp::Full;
@@ -110,21 +110,17 @@ impl Filling {
         &mut self,
         now: Instant,
         pool: &mut Pool,
-        at: Ticks,
-        length: Ticks,
-        data: &[u8],
+        sample: AudioSample<'_>,
     ) -> Result<bool, Full> {
         let Some(closing) = &mut self.closing else {
             return Ok(false);
         };
-        if at < closing.end {
+        if sample.at < closing.end {
             closing.segment.audio_samples += 1;
             let fragment = &mut closing.fragment;
-            return fragment
-                .push_audio(now, pool, at, length, data)
-                .map(|()| true);
+            return fragment.push_audio(now, pool, sample).map(|()| true);
         }
-        closing.fragment.end_last_audio(at);
+        closing.fragment.end_last_audio(sample.at);
         self.finish_closing(pool);
         Ok(false)
     }
@@ -134,17 +130,17 @@ impl Filling {
         &mut self,
         now: Instant,
         pool: &mut Pool,
-        at: Ticks,
-        length: Ticks,
-        data: &[u8],
+        sample: AudioSample<'_>,
     ) -> Result<bool, Full> {
-        let Some(segment) = self.segment.as_mut().filter(|segment| at >= segment.start) else {
+        let Some(segment) = self
+            .segment
+            .as_mut()
+            .filter(|segment| sample.at >= segment.start)
+        else {
             return Ok(false);
         };
         segment.audio_samples += 1;
-        self.current
-            .push_audio(now, pool, at, length, data)
-            .map(|()| true)
+        self.current.push_audio(now, pool, sample).map(|()| true)
     }
 
     /// How far the segment's times may be moved back. None: some are told.

@@ -102,15 +102,13 @@ impl Bench {
     }
 
     fn sound(&mut self, at: u64) {
-        self.segmenter
-            .audio(
-                self.now,
-                &mut self.pool,
-                Ticks(at),
-                Ticks(AUDIO_FRAME),
-                &[1; 200],
-            )
-            .unwrap();
+        let sample = AudioSample {
+            at: Ticks(at),
+            length: Ticks(AUDIO_FRAME),
+            data: &[1; 200],
+        };
+        let recorded = self.segmenter.audio(self.now, &mut self.pool, sample);
+        recorded.unwrap();
         self.drain();
     }
 
@@ -340,33 +338,22 @@ fn each_cause_of_a_hole_has_its_own_time() {
 
 #[test]
 fn a_segment_is_cut_at_an_eighth_of_the_ring_and_inside_a_gop_at_a_quarter() {
-    let mut bench = Bench::new(300, 16 << 20, false);
-    for i in 0..100 {
-        bench
-            .picture(900_000 + i * PICTURE, i % 25 == 0, 100_000)
-            .unwrap();
+    for (gop, expected) in [
+        (
+            25,
+            &[(25, false), (25, false), (25, false), (25, false)][..],
+        ),
+        (100, &[(42, false), (42, true), (16, true)]),
+    ] {
+        let mut bench = Bench::new(300, 16 << 20, false);
+        for i in 0..100 {
+            let at = 900_000 + i * PICTURE;
+            bench.picture(at, i % gop == 0, 100_000).unwrap();
+        }
+        let segments = bench.finish();
+        let lengths: Vec<_> = segments.iter().map(|s| (s.video, s.continues)).collect();
+        assert_eq!(lengths, expected, "{gop}");
     }
-    let lengths: Vec<_> = bench
-        .finish()
-        .iter()
-        .map(|s| (s.video, s.continues))
-        .collect();
-    assert_eq!(
-        lengths,
-        [(25, false), (25, false), (25, false), (25, false)]
-    );
-    let mut bench = Bench::new(300, 16 << 20, false);
-    for i in 0..100 {
-        bench
-            .picture(900_000 + i * PICTURE, i == 0, 100_000)
-            .unwrap();
-    }
-    let lengths: Vec<_> = bench
-        .finish()
-        .iter()
-        .map(|s| (s.video, s.continues))
-        .collect();
-    assert_eq!(lengths, [(42, false), (42, true), (16, true)]);
 }
 
 #[test]
