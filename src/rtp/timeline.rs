@@ -28,7 +28,7 @@ const MILLISECOND: i64 = SECOND / 1000;
 const BLOCK: Duration = Duration::from_secs(10);
 const BLOCK_TICKS: i64 = 10 * SECOND;
 
-/// Errors from which on a line is steered, down to [`track::STEER_TO`]. Otherwise it rests, so
+/// Errors from which on a line is steered, down to `STEER_TO`. Otherwise it rests, so
 /// that the steps of the timeline are exactly those of RTP time.
 const STEER_FROM: i64 = 20 * MILLISECOND;
 /// The same where arrival is all that is known of audio against video.
