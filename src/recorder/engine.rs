@@ -5,6 +5,7 @@
 //! are processed packet by packet while it polls, so that every queue stays short.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ pub struct Recorder {
     segmenter: Segmenter,
     backoff: Backoff,
     random: Random,
-    output: std::collections::VecDeque<Output>,
+    output: VecDeque<Output>,
     /// What the last [`Output::Away`] said, until a picture is recorded again.
     away: Option<Cause>,
     stats: Stats,
@@ -91,16 +92,10 @@ enum State {
     /// The session is being set up, or plays.
     Connected {
         session: Box<Session>,
-        /// There once it plays.
+        /// There once it plays; until then the session's own timeouts hold.
         media: Option<Box<Media>>,
-        /// When media came last. Until it plays, the session's own timeouts hold.
-        heard: Instant,
     },
 }
-
-/// A playing camera that sends nothing for so long is reconnected. Only video counts, where
-/// there is video: it may stall while sound goes on.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// Nothing to wait for: the caller comes back by itself.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -115,14 +110,11 @@ impl Recorder {
         cause: Cause,
         seed: u64,
     ) -> Self {
-        let state = if config.active {
-            State::Waiting { until: now }
-        } else {
-            State::Stopped
-        };
         let mut segmenter = Segmenter::new(config.cutting, cause);
-        let mut output = std::collections::VecDeque::with_capacity(8);
+        let mut output = VecDeque::with_capacity(8);
+        let mut state = State::Waiting { until: now };
         if !config.active {
+            state = State::Stopped;
             segmenter.lose(now.ticks(), Cause::Inactive);
             output.push_back(Output::Away(now.ticks(), Cause::Inactive));
         }
@@ -149,7 +141,7 @@ impl Recorder {
             Input::Disconnected(reason) => self.disconnected(reason),
             Input::Received(data) => self.received(data),
             Input::Timeout => self.timeout(),
-            Input::Stop(cause) => self.stop(cause),
+            Input::Stop(cause) => self.leave(cause),
         }
     }
 
@@ -178,8 +170,7 @@ impl Recorder {
         match (was, is) {
             (true, false) => {
                 self.leave(Some(Cause::Inactive));
-                self.state = State::Stopped;
-                self.output.push_back(Output::Event(Event::Inactive));
+                self.tell(Event::Inactive);
             }
             (false, true) => {
                 self.backoff.reset();
@@ -201,12 +192,7 @@ impl Recorder {
 
     /// One step: a transmission, an event, or one packet. False: nothing was left to do.
     fn advance(&mut self) -> bool {
-        let State::Connected {
-            session,
-            media,
-            heard,
-        } = &mut self.state
-        else {
+        let State::Connected { session, media } = &mut self.state else {
             return false;
         };
         if let Some(bytes) = session.poll_transmit() {
@@ -223,18 +209,13 @@ impl Recorder {
                 self.stats.packets += 1;
                 if let Some(media) = media {
                     let pool = &mut self.pool.borrow_mut();
-                    let packet = media.packet(self.now, channel, data, &mut self.segmenter, pool);
-                    if packet.media {
-                        *heard = self.now;
-                    }
-                    self.stats.lost_packets += u64::from(packet.lost);
-                    if packet.recorded {
+                    let outcome = media.packet(self.now, channel, data, &mut self.segmenter, pool);
+                    self.stats.lost_packets += u64::from(outcome.lost);
+                    if outcome.recorded {
                         self.backoff.reset();
                         self.away = None;
                     }
-                    if let Some(event) = packet.event {
-                        self.output.push_back(Output::Event(event));
-                    }
+                    self.output.extend(outcome.event.map(Output::Event));
                 }
                 return true;
             }
@@ -261,9 +242,8 @@ impl Recorder {
         self.state = State::Connected {
             session,
             media: None,
-            heard: self.now,
         };
-        self.output.push_back(Output::Event(Event::Connected));
+        self.tell(Event::Connected);
     }
 
     fn disconnected(&mut self, reason: Reason) {
@@ -284,8 +264,6 @@ impl Recorder {
     }
 
     fn timeout(&mut self) {
-        let pool = Rc::clone(&self.pool);
-        let pool = &mut pool.borrow_mut();
         match &mut self.state {
             State::Waiting { until } if *until <= self.now => {
                 let session = Box::new(Session::new(self.config.session.clone()));
@@ -293,83 +271,69 @@ impl Recorder {
                 self.state = State::Connecting { session };
             }
             State::Connected {
-                media: Some(_),
-                heard,
-                ..
-            } if self.now.since(*heard) >= SILENCE => {
-                self.lose_with(pool, Reason::Silent);
-            }
-            State::Connected { session, media, .. } => {
+                media: Some(media), ..
+            } if media.is_silent(self.now) => self.lose(Reason::Silent),
+            State::Connected { session, media } => {
                 if let Err(error) = session.handle_timeout(self.now) {
-                    self.lose_with(pool, Reason::Session(error));
-                } else if let Some(media) = media
-                    && let Some(reports) = media.poll_reports(self.now)
-                {
-                    self.output.push_back(Output::Send(reports));
+                    self.lose(Reason::Session(error));
+                } else if let Some(media) = media {
+                    let reports = media.poll_reports(self.now);
+                    self.output.extend(reports.map(Output::Send));
                 }
             }
             _ => {}
         }
+        let pool = &mut self.pool.borrow_mut();
         self.segmenter.handle_timeout(self.now, pool);
     }
 
-    fn stop(&mut self, cause: Option<Cause>) {
-        self.leave(cause);
-        self.state = State::Stopped;
-    }
-
-    /// Ends the session, if there is one, by our own will.
+    /// Records no more: ends the session, if there is one, by our own will.
     fn leave(&mut self, cause: Option<Cause>) {
-        let pool = Rc::clone(&self.pool);
-        let pool = &mut pool.borrow_mut();
-        if let State::Connected { session, media, .. } = &mut self.state {
-            if let Some(media) = media {
-                media.finish(self.now, &mut self.segmenter, pool);
+        self.finish_media();
+        match core::mem::replace(&mut self.state, State::Stopped) {
+            State::Stopped | State::Waiting { .. } => {}
+            State::Connecting { .. } => self.output.push_back(Output::Disconnect),
+            State::Connected { mut session, .. } => {
+                session.teardown(self.now);
+                while let Some(bytes) = session.poll_transmit() {
+                    self.output.push_back(Output::Send(bytes));
+                }
+                self.output.push_back(Output::Disconnect);
             }
-            session.teardown(self.now);
-            while let Some(bytes) = session.poll_transmit() {
-                self.output.push_back(Output::Send(bytes));
-            }
-        }
-        if matches!(
-            self.state,
-            State::Connected { .. } | State::Connecting { .. }
-        ) {
-            self.output.push_back(Output::Disconnect);
         }
         match cause {
-            Some(cause) => self.away(pool, cause),
-            None => self.segmenter.finish(pool),
+            Some(cause) => self.away(cause),
+            None => self.segmenter.finish(&mut self.pool.borrow_mut()),
         }
-    }
-
-    fn lose(&mut self, reason: Reason) {
-        let pool = Rc::clone(&self.pool);
-        self.lose_with(&mut pool.borrow_mut(), reason);
     }
 
     /// The session broke: seal what is there, try again later.
-    fn lose_with(&mut self, pool: &mut Pool, reason: Reason) {
-        if let State::Connected {
+    fn lose(&mut self, reason: Reason) {
+        self.stats.reconnects += u64::from(self.finish_media());
+        self.output.push_back(Output::Disconnect);
+        self.away(Cause::CameraDisconnected);
+        let wait = self.backoff.failed(&mut self.random);
+        let until = self.now + wait;
+        self.state = State::Waiting { until };
+        self.tell(Event::Lost { reason, wait });
+    }
+
+    /// The session's last access unit is complete. False: it did not play.
+    fn finish_media(&mut self) -> bool {
+        let State::Connected {
             media: Some(media), ..
         } = &mut self.state
-        {
-            media.finish(self.now, &mut self.segmenter, pool);
-            self.stats.reconnects += 1;
-        }
-        self.output.push_back(Output::Disconnect);
-        self.away(pool, Cause::CameraDisconnected);
-        let wait = self.backoff.failed(&mut self.random);
-        self.state = State::Waiting {
-            until: self.now + wait,
+        else {
+            return false;
         };
-        self.output
-            .push_back(Output::Event(Event::Lost { reason, wait }));
+        let pool = &mut self.pool.borrow_mut();
+        media.finish(self.now, &mut self.segmenter, pool);
+        true
     }
 
     /// No video from here on.
-    fn away(&mut self, pool: &mut Pool, cause: Cause) {
-        self.segmenter.finish(pool);
+    fn away(&mut self, cause: Cause) {
+        self.segmenter.finish(&mut self.pool.borrow_mut());
         let at = self.now.ticks();
         self.segmenter.lose(at, cause);
         // Each one costs a write to flash: a camera that stays away is told once.
@@ -379,59 +343,48 @@ impl Recorder {
     }
 
     fn session_event(&mut self, event: SessionEvent) {
-        let State::Connected { media, heard, .. } = &mut self.state else {
-            return;
-        };
         match event {
-            SessionEvent::Described { sdp } => {
-                self.output
-                    .push_back(Output::Event(Event::Described { sdp }));
-            }
+            SessionEvent::Described { sdp } => self.tell(Event::Described { sdp }),
             SessionEvent::TrackIgnored { codec, reason, .. } => {
-                self.output
-                    .push_back(Output::Event(Event::TrackIgnored { codec, reason }));
+                self.tell(Event::TrackIgnored { codec, reason });
             }
             SessionEvent::Redirected => self.redirected(),
             SessionEvent::Playing { tracks } => {
-                self.framer
-                    .set_channels(tracks.iter().flat_map(|t| [t.rtp_channel, t.rtcp_channel]));
-                let new = Media::new(self.now, &tracks, self.segmenter.end());
-                self.output
-                    .push_back(Output::Event(Event::Playing { tracks }));
-                *media = Some(Box::new(new));
-                *heard = self.now;
+                if let State::Connected { media, .. } = &mut self.state {
+                    let channels = tracks.iter().flat_map(|t| [t.rtp_channel, t.rtcp_channel]);
+                    self.framer.set_channels(channels);
+                    let new = Media::new(self.now, &tracks, self.segmenter.end());
+                    *media = Some(Box::new(new));
+                    self.tell(Event::Playing { tracks });
+                }
             }
         }
     }
 
     /// The same session goes on at another address.
     fn redirected(&mut self) {
-        if let State::Connected { session, media, .. } =
+        if self.finish_media() {
+            self.away(Cause::CameraDisconnected);
+        }
+        if let State::Connected { session, .. } =
             core::mem::replace(&mut self.state, State::Stopped)
         {
-            if let Some(mut media) = media {
-                let pool = Rc::clone(&self.pool);
-                let pool = &mut pool.borrow_mut();
-                media.finish(self.now, &mut self.segmenter, pool);
-                self.away(pool, Cause::CameraDisconnected);
-            }
             self.output.push_back(Output::Disconnect);
             self.output.push_back(connect_to(session.address()));
             self.state = State::Connecting { session };
         }
     }
 
+    fn tell(&mut self, event: Event) {
+        self.output.push_back(Output::Event(event));
+    }
+
     fn deadline(&self) -> Instant {
         let own = match &self.state {
             State::Stopped | State::Connecting { .. } => self.now + IDLE,
             State::Waiting { until } => *until,
-            State::Connected {
-                session,
-                media,
-                heard,
-            } => {
-                let media = media.as_ref();
-                let playing = media.map(|media| media.report_due().min(*heard + SILENCE));
+            State::Connected { session, media } => {
+                let playing = media.as_ref().map(|media| media.poll_timeout());
                 let both = [session.poll_timeout(), playing].into_iter().flatten();
                 both.min().unwrap_or(self.now + IDLE)
             }

@@ -1,8 +1,8 @@
 //! The recorder: one engine per camera, from received bytes to fragments. Pure.
 //!
-//! [`engine`] is the run loop's contract; it leads the bytes through [`media`] (depacketizers
-//! and timeline of one session) to the [`segmenter`], which fills [`fragment`]s in [`pool`]
-//! blocks.
+//! [`engine`] is the run loop's contract; it leads the bytes through [`media`] (the tracks of one
+//! session: `video`, `audio`) to the [`segmenter`]. That one has a [`builder`] fill each
+//! [`fragment`] in [`pool`] blocks.
 
 use core::fmt;
 use core::time::Duration;
@@ -10,14 +10,18 @@ use std::io;
 
 use crate::rtsp::{FramerError, IgnoreReason, PlayingTrack, SessionError};
 
+mod audio;
+pub mod builder;
 mod channels;
 pub mod decode_time;
 pub mod engine;
 pub mod fragment;
 pub mod media;
 pub mod pool;
+mod run;
 pub mod segmenter;
 pub mod testing;
+mod video;
 
 /// What log, state and events are told.
 #[derive(Debug)]

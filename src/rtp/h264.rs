@@ -12,111 +12,46 @@
 //!    [`take`](Depacketizer::take) the one in progress, and have an empty buffer for the next;
 //! 3. [`push`](Depacketizer::push).
 
-use core::{fmt, mem};
+use core::mem;
 
-use crate::media::{ParameterSet, ParameterSets};
-use crate::rtp::nal;
+pub use self::access_unit::AccessUnit;
+use self::access_unit::Unit;
+pub use self::error::DepacketizeError;
+use self::nal_writer::NalWriter;
+use crate::media::ParameterSets;
 use crate::rtp::packet::Packet;
-use crate::rtp::sets;
-use crate::rtp::sps::SpsError;
-use crate::rtp::{AccessUnitBuffer, Full};
+use crate::rtp::{AccessUnitBuffer, nal};
+
+mod access_unit;
+mod error;
+mod nal_writer;
 
 /// Aggregation packet without decoding order numbers (RFC 6184 section 5.7.1).
 const STAP_A: u8 = 24;
 /// Fragmentation unit without decoding order number (RFC 6184 section 5.8).
 const FU_A: u8 = 28;
 
-/// One coded picture, or what is known of a lost one. Its bytes are in the caller's buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AccessUnit {
-    /// RTP time of presentation.
-    pub timestamp: u32,
-    /// Decoding can begin here.
-    ///
-    /// An IDR picture; of a camera that has sent none in this session, also a picture of I slices
-    /// with a recovery point SEI of `recovery_frame_cnt` 0 (open GOP).
-    pub sync: bool,
-    /// Bytes in the buffer.
-    pub len: usize,
-    /// A part of it is missing; the buffer is empty.
-    pub damaged: bool,
-    /// Packets were lost before it: whole access units may be missing.
-    pub preceded_by_loss: bool,
-    /// [`Depacketizer::parameters`] are others than at the access unit before.
-    pub new_parameters: bool,
-    /// Other pictures may refer to it (`nal_ref_idc` is not 0).
-    pub reference: bool,
-}
-
 /// Depacketizer of one track in one RTSP session.
 #[derive(Clone, Debug)]
 pub struct Depacketizer {
-    sets: ParameterSets,
-    new_parameters: bool,
+    nals: NalWriter,
     unit: Option<Unit>,
-    nal: Option<OpenNal>,
-    /// The parameter set in progress, if `nal` is one.
-    set: ParameterSet,
+    /// The NAL unit in progress comes in fragmentation units.
     in_fragment: bool,
+    /// Packets are missing before the next one.
     lost: bool,
     idr_seen: bool,
     /// False for a camera that sets the marker on each slice.
     marker_ends_unit: bool,
 }
 
-/// The access unit in progress.
-#[derive(Clone, Debug)]
-struct Unit {
-    timestamp: u32,
-    has_slice: bool,
-    idr: bool,
-    all_intra: bool,
-    recovery_point: bool,
-    reference: bool,
-    /// A marker came, with or after a slice.
-    marker: bool,
-    damaged: bool,
-    preceded_by_loss: bool,
-}
-
-/// The NAL unit in progress.
-#[derive(Clone, Debug)]
-struct OpenNal {
-    to: Destination,
-    /// Zero bytes at its end so far: not part of it if it ends there.
-    zeros: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Destination {
-    /// Into the buffer; its length field is at `at`.
-    Sample { at: usize },
-    /// Into [`Depacketizer::set`].
-    Set,
-    /// Not kept.
-    Nowhere,
-}
-
 impl Depacketizer {
     /// With the parameter sets of the SDP, which may be empty or broken (VStarcam): then in-band
     /// ones are waited for.
     pub fn new(sdp: &ParameterSets) -> Self {
-        let mut sets = ParameterSets::default();
-        for unit in sdp
-            .sps
-            .iter()
-            .chain(&sdp.pps)
-            .flat_map(|set| nal::units(set))
-        {
-            // What is no parameter set is as good as absent.
-            let _: Result<bool, SpsError> = sets::keep(&mut sets, unit);
-        }
         Self {
-            sets,
-            new_parameters: false,
+            nals: NalWriter::new(sdp),
             unit: None,
-            nal: None,
-            set: ParameterSet::new(),
             in_fragment: false,
             lost: false,
             idr_seen: false,
@@ -126,18 +61,18 @@ impl Depacketizer {
 
     /// The parameter sets in use, once there is one of each kind.
     pub fn parameters(&self) -> Option<&ParameterSets> {
-        (!self.sets.sps.is_empty() && !self.sets.pps.is_empty()).then_some(&self.sets)
+        let sets = &self.nals.sets;
+        (!sets.sps.is_empty() && !sets.pps.is_empty()).then_some(sets)
     }
 
     /// Packets are missing before the next one.
     pub fn packets_lost(&mut self) {
         self.lost = true;
         self.in_fragment = false;
-        let open = self.nal.take().map(|nal| nal.to);
+        let cut_off = self.nals.forget();
         if let Some(unit) = &mut self.unit {
             let complete = unit.marker && self.marker_ends_unit;
-            unit.damaged |= matches!(open, Some(Destination::Sample { .. }));
-            unit.damaged |= unit.has_slice && !complete;
+            unit.damaged |= cut_off || unit.has_slice && !complete;
         }
     }
 
@@ -159,9 +94,10 @@ impl Depacketizer {
         self.in_fragment = false;
         if unit.marker {
             // The marker stands for an end bit that was left out.
-            unit.damaged |= self.end_nal(out).is_err();
+            unit.damaged |= self.nals.end(out).is_err();
         }
-        unit.damaged |= self.nal.take().is_some() || unit.has_slice && out.is_empty();
+        unit.damaged |= self.nals.is_open() || unit.has_slice && out.is_empty();
+        self.nals.forget();
         if unit.damaged || !unit.has_slice {
             out.truncate(0);
         }
@@ -177,7 +113,7 @@ impl Depacketizer {
             len: out.len(),
             damaged: unit.damaged,
             preceded_by_loss: unit.preceded_by_loss,
-            new_parameters: mem::take(&mut self.new_parameters),
+            new_parameters: mem::take(&mut self.nals.new_parameters),
             reference: unit.reference,
         })
     }
@@ -191,51 +127,54 @@ impl Depacketizer {
         let Some((indicator, body)) = packet.payload.split_first() else {
             return Ok(());
         };
-        self.join(packet.timestamp);
+        let mut unit = self.join(packet.timestamp);
         let result = match nal::kind(*indicator) {
-            STAP_A => self.push_aggregate(packet.payload, out),
-            FU_A => self.push_fragment(*indicator, body, out),
+            STAP_A => self.push_aggregate(packet.payload, &mut unit, out),
+            FU_A => self.push_fragment(*indicator, body, &mut unit, out),
             kind @ 25..=31 => Err(DepacketizeError::Unsupported { kind }),
-            _ => self.push_nal(packet.payload, out),
+            _ => self.push_nal(packet.payload, &mut unit, out),
         };
-        if let Some(unit) = &mut self.unit {
-            unit.damaged |= result.is_err();
-            unit.marker |= packet.marker && (unit.has_slice || unit.damaged);
-            if unit.damaged {
-                out.truncate(0);
-                self.discard_nal(result.is_err());
-            }
+        unit.damaged |= result.is_err();
+        unit.marker |= packet.marker && (unit.has_slice || unit.damaged);
+        if unit.damaged {
+            out.truncate(0);
+            self.nals.discard(result.is_err());
         }
+        self.marker_ends_unit &= !unit.slice_after_marker;
+        self.unit = Some(unit);
         result
     }
 
-    /// Makes the packet part of the access unit in progress, or of a new one.
-    fn join(&mut self, timestamp: u32) {
+    /// The access unit in progress, or a new one, which the next packet is part of.
+    fn join(&mut self, timestamp: u32) -> Unit {
         let lost = mem::take(&mut self.lost);
-        match &mut self.unit {
-            None => self.unit = Some(Unit::new(timestamp, lost)),
-            Some(unit) if unit.has_slice => unit.damaged |= lost,
-            Some(unit) => {
-                unit.timestamp = timestamp;
-                unit.preceded_by_loss |= lost;
-            }
+        let Some(mut unit) = self.unit.take() else {
+            return Unit::new(timestamp, lost);
+        };
+        if unit.has_slice {
+            unit.damaged |= lost;
+        } else {
+            unit.timestamp = timestamp;
+            unit.preceded_by_loss |= lost;
         }
+        unit
     }
 
     /// STAP-A. Tolerates padding and empty entries.
     fn push_aggregate(
         &mut self,
         payload: &[u8],
+        unit: &mut Unit,
         out: &mut impl AccessUnitBuffer,
     ) -> Result<(), DepacketizeError> {
         let mut rest = payload.get(1..).unwrap_or_default();
         while let Some((len, behind)) = rest.split_first_chunk() {
             let at = payload.len() - rest.len();
             let len = usize::from(u16::from_be_bytes(*len));
-            let (unit, behind) = behind
+            let (nal, behind) = behind
                 .split_at_checked(len)
                 .ok_or(DepacketizeError::Truncated { at })?;
-            self.push_nal(unit, out)?;
+            self.push_nal(nal, unit, out)?;
             rest = behind;
         }
         Ok(())
@@ -247,28 +186,28 @@ impl Depacketizer {
         &mut self,
         indicator: u8,
         body: &[u8],
+        unit: &mut Unit,
         out: &mut impl AccessUnitBuffer,
     ) -> Result<(), DepacketizeError> {
         let (header, data) = body
             .split_first()
             .ok_or(DepacketizeError::Truncated { at: 1 })?;
         if header & 0x80 != 0 {
-            self.end_nal(out)?;
+            self.nals.end(out)?;
             self.in_fragment = true;
-            self.begin_nal(indicator & 0xe0 | header & 0x1f, data, out)?;
+            self.nals
+                .begin(indicator & 0xe0 | header & 0x1f, data, unit, out)?;
         } else if !self.in_fragment {
-            return match &mut self.unit {
-                Some(unit) if unit.damaged || unit.preceded_by_loss => {
-                    unit.damaged = true;
-                    Ok(())
-                }
-                _ => Err(DepacketizeError::NoStart),
-            };
+            if !unit.damaged && !unit.preceded_by_loss {
+                return Err(DepacketizeError::NoStart);
+            }
+            unit.damaged = true;
+            return Ok(());
         }
-        self.write(data, out)?;
+        self.nals.write(data, unit, out)?;
         if header & 0x40 != 0 {
             self.in_fragment = false;
-            self.end_nal(out)?;
+            self.nals.end(out)?;
         }
         Ok(())
     }
@@ -277,154 +216,13 @@ impl Depacketizer {
     fn push_nal(
         &mut self,
         data: &[u8],
+        unit: &mut Unit,
         out: &mut impl AccessUnitBuffer,
     ) -> Result<(), DepacketizeError> {
         self.in_fragment = false;
-        self.end_nal(out)?;
-        self.write(data, out)?;
-        self.end_nal(out)
-    }
-
-    /// Goes on with the NAL unit in progress; if there is none, `data` begins with its header.
-    /// At a start code the next one begins (Amatek, V380).
-    fn write(
-        &mut self,
-        mut data: &[u8],
-        out: &mut impl AccessUnitBuffer,
-    ) -> Result<(), DepacketizeError> {
-        loop {
-            let Some(nal) = &self.nal else {
-                let Some((header, rest)) = data.split_first() else {
-                    return Ok(());
-                };
-                self.begin_nal(*header, rest, out)?;
-                data = rest;
-                continue;
-            };
-            let Some(one) = nal::find_start_code(nal.zeros, data) else {
-                return self.extend_nal(data, out);
-            };
-            self.extend_nal(data.get(..one).unwrap_or_default(), out)?;
-            self.end_nal(out)?;
-            data = data.get(one + 1..).unwrap_or_default();
-        }
-    }
-
-    /// Begins a NAL unit; `rest` is what is there of its payload.
-    fn begin_nal(
-        &mut self,
-        header: u8,
-        rest: &[u8],
-        out: &mut impl AccessUnitBuffer,
-    ) -> Result<(), DepacketizeError> {
-        let Some(unit) = &mut self.unit else {
-            return Ok(());
-        };
-        let kind = nal::kind(header);
-        let nal = self.nal.insert(OpenNal {
-            to: Destination::Nowhere,
-            zeros: usize::from(header == 0),
-        });
-        match kind {
-            nal::SPS | nal::PPS => {
-                self.set.clear();
-                push_set(&mut self.set, &[header])?;
-                nal.to = Destination::Set;
-            }
-            0 | nal::DELIMITER..=nal::FILLER | 24.. => {}
-            _ => {
-                if nal::is_slice(kind) {
-                    self.marker_ends_unit &= !unit.marker || nal::is_first_slice(rest);
-                    unit.add_slice(header, rest);
-                }
-                unit.recovery_point |= kind == nal::SEI && nal::has_recovery_point(rest);
-                if !unit.damaged {
-                    let at = out.len();
-                    out.append(&[0, 0, 0, 0, header])?;
-                    nal.to = Destination::Sample { at };
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn extend_nal(
-        &mut self,
-        data: &[u8],
-        out: &mut impl AccessUnitBuffer,
-    ) -> Result<(), DepacketizeError> {
-        let Some(nal) = &mut self.nal else {
-            return Ok(());
-        };
-        match nal.to {
-            Destination::Sample { .. } => out.append(data)?,
-            Destination::Set => push_set(&mut self.set, data)?,
-            Destination::Nowhere => {}
-        }
-        nal.zeros = nal::zeros_at_end(nal.zeros, data);
-        Ok(())
-    }
-
-    /// Ends the NAL unit in progress, if there is one, and leaves out the zero bytes at its end
-    /// (`trailing_zero_8bits`; Reolink has bytes after its SPS).
-    fn end_nal(&mut self, out: &mut impl AccessUnitBuffer) -> Result<(), DepacketizeError> {
-        let Some(OpenNal { to, zeros }) = self.nal.take() else {
-            return Ok(());
-        };
-        match to {
-            Destination::Sample { at } => {
-                let len = (out.len() - at - 4).saturating_sub(zeros);
-                if len <= 1 {
-                    out.truncate(at);
-                } else {
-                    out.truncate(at + 4 + len);
-                    let len = u32::try_from(len).unwrap_or(u32::MAX);
-                    out.overwrite(at, &len.to_be_bytes());
-                }
-            }
-            Destination::Set => {
-                self.set.truncate(self.set.len().saturating_sub(zeros));
-                let changed = sets::keep(&mut self.sets, &self.set);
-                self.new_parameters |= changed.map_err(DepacketizeError::Set)?;
-            }
-            Destination::Nowhere => {}
-        }
-        Ok(())
-    }
-
-    /// What is left of the NAL unit in progress is not kept; of a parameter set only if that is
-    /// itself `broken`.
-    fn discard_nal(&mut self, broken: bool) {
-        if let Some(nal) = &mut self.nal
-            && (broken || nal.to != Destination::Set)
-        {
-            nal.to = Destination::Nowhere;
-        }
-    }
-}
-
-impl Unit {
-    const fn new(timestamp: u32, preceded_by_loss: bool) -> Self {
-        Self {
-            timestamp,
-            has_slice: false,
-            idr: false,
-            all_intra: true,
-            recovery_point: false,
-            reference: false,
-            marker: false,
-            damaged: false,
-            preceded_by_loss,
-        }
-    }
-
-    fn add_slice(&mut self, header: u8, rest: &[u8]) {
-        // No camera uses arbitrary slice order: the first slice is missing.
-        self.damaged |= !self.has_slice && !nal::is_first_slice(rest);
-        self.has_slice = true;
-        self.idr |= nal::kind(header) == nal::IDR_SLICE;
-        self.reference |= header & 0x60 != 0;
-        self.all_intra &= nal::is_intra(rest);
+        self.nals.end(out)?;
+        self.nals.write(data, unit, out)?;
+        self.nals.end(out)
     }
 }
 
@@ -464,65 +262,12 @@ fn first_nal(payload: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
-fn push_set(set: &mut ParameterSet, data: &[u8]) -> Result<(), DepacketizeError> {
-    let len = set.len() + data.len();
-    set.extend_from_slice(data)
-        .map_err(|_| DepacketizeError::Set(SpsError::TooLong { len }))
-}
-
-/// Why a packet could not be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DepacketizeError {
-    /// A packet of another packetization mode, or of none.
-    Unsupported {
-        /// The NAL unit type at byte 0 of the payload.
-        kind: u8,
-    },
-    /// The payload ends early.
-    Truncated {
-        /// Byte of the payload at which more was expected.
-        at: usize,
-    },
-    /// A fragment whose first one never came, though no packet is missing.
-    NoStart,
-    /// A parameter set of no use.
-    Set(SpsError),
-    /// No room for the access unit.
-    Full,
-}
-
-impl From<Full> for DepacketizeError {
-    fn from(_: Full) -> Self {
-        Self::Full
-    }
-}
-
-impl fmt::Display for DepacketizeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unsupported { kind } => {
-                let name = match kind {
-                    25 => "STAP-B",
-                    26 => "MTAP16",
-                    27 => "MTAP24",
-                    29 => "FU-B",
-                    _ => "reserved",
-                };
-                write!(f, "H.264 packet of type {kind} ({name}) is not supported")
-            }
-            Self::Truncated { at } => write!(f, "H.264 packet ends early, at byte {at}"),
-            Self::NoStart => write!(f, "H.264 fragment without a start"),
-            Self::Set(error) => error.fmt(f),
-            Self::Full => write!(f, "no room for the access unit"),
-        }
-    }
-}
-
-impl core::error::Error for DepacketizeError {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::ParameterSet;
+    use crate::rtp::Full;
+    use crate::rtp::sps::SpsError;
 
     const SPS: [u8; 6] = [0x67, 77, 0, 30, 0x9a, 0x66];
     const PPS: [u8; 4] = [0x68, 0xee, 0x3c, 0x80];

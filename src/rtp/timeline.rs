@@ -12,42 +12,34 @@
 
 use core::time::Duration;
 
+use self::line::Line;
+use self::track::Track;
 use crate::media::TrackKind;
 use crate::time::{Instant, TIMESCALE, Ticks};
 
-/// Steering never changes the rate by more, in parts per million.
-const STEER_MAX: i64 = 1000;
+mod line;
+mod track;
+mod unwrapper;
+
+const SECOND: i64 = TIMESCALE as i64;
+const MILLISECOND: i64 = SECOND / 1000;
 
 /// Time between two decisions how to steer.
 const BLOCK: Duration = Duration::from_secs(10);
 const BLOCK_TICKS: i64 = 10 * SECOND;
 
-const SECOND: i64 = TIMESCALE as i64;
-const MILLISECOND: i64 = SECOND / 1000;
-
-/// Errors from which on, and down to which, a line is steered. Between them it rests, so that
-/// the steps of the timeline are exactly those of RTP time.
+/// Errors from which on a line is steered, down to `STEER_TO`. Otherwise it rests, so
+/// that the steps of the timeline are exactly those of RTP time.
 const STEER_FROM: i64 = 20 * MILLISECOND;
-const STEER_TO: i64 = 5 * MILLISECOND;
-
 /// The same where arrival is all that is known of audio against video.
 const STEER_FROM_BY_ARRIVAL: i64 = 100 * MILLISECOND;
 
-/// RTP time that goes on by so much more than the clock, and ahead of it, is a jump.
-const FORWARD_MAX: i64 = 3 * SECOND;
-/// RTP time that goes back by more is a jump: no camera reorders pictures over more.
-const BACKWARD_MAX: i64 = SECOND;
-/// A line so far ahead of the clock cannot be steered back: the camera's rate is wrong.
-const AHEAD_MAX: i64 = 30 * SECOND;
 /// No line begins farther ahead of the clock.
 const ANCHOR_AHEAD_MAX: i64 = 10 * SECOND;
 /// A line so far behind the clock cannot be steered back: the camera left out time.
 const BEHIND_MAX: i64 = 10 * SECOND;
-
 /// What a camera says about audio against video is not believed if arrival differs by more.
 const HINT_MAX: i64 = 2 * SECOND;
-/// A sender report is used for so long.
-const REPORT_AGE_MAX: i64 = 60 * SECOND;
 
 /// Where a sample lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,9 +90,7 @@ impl Timeline {
 
     /// A sender report: `ntp` in 1/2^32 s and `rtp` are the same moment. `ntp` 0 says nothing.
     pub fn sender_report(&mut self, track: TrackKind, ntp: u64, rtp: u32) {
-        let track = self.track_mut(track);
-        let media = track.media_of(rtp);
-        track.report = (ntp != 0).then_some(Report { ntp, media });
+        self.track_mut(track).sender_report(ntp, rtp);
     }
 
     /// Places the sample with RTP time `rtp` that arrived at `now`.
@@ -149,8 +139,7 @@ impl Timeline {
             .into_iter()
             .flatten()
         {
-            line.current.at -= by;
-            line.before.at -= by;
+            line.move_back(by);
         }
         Ticks(by.unsigned_abs())
     }
@@ -225,218 +214,14 @@ impl Timeline {
 /// An error that steering cannot take back.
 struct OutOfReach;
 
-/// One track of the session.
-#[derive(Clone, Debug)]
-struct Track {
-    /// RTP ticks a second.
-    clock: u32,
-    unwrapper: Unwrapper,
-    /// None until the first sample is placed.
-    line: Option<Line>,
-    /// Largest media time placed, and arrival of the last sample.
-    newest: Option<(i64, i64)>,
-    /// Smallest arrival minus media time, in this block and in the one before.
-    lead: Option<i64>,
-    lead_before: Option<i64>,
-    steering: bool,
-    /// Media time at which PLAY begins.
-    info: Option<i64>,
-    report: Option<Report>,
-}
-
-/// The same moment on the camera's clock and in media time.
-#[derive(Clone, Copy, Debug)]
-struct Report {
-    ntp: u64,
-    media: i64,
-}
-
-impl Track {
-    fn new(clock: Option<u32>) -> Self {
-        Self {
-            clock: clock.unwrap_or(TIMESCALE).max(1),
-            unwrapper: Unwrapper::default(),
-            line: None,
-            newest: None,
-            lead: None,
-            lead_before: None,
-            steering: false,
-            info: None,
-            report: None,
-        }
-    }
-
-    fn media(&self, unwrapped: i64) -> i64 {
-        unwrapped
-            .saturating_mul(SECOND)
-            .div_euclid(i64::from(self.clock))
-    }
-
-    /// Media time of an RTP time told beside the packets.
-    fn media_of(&mut self, rtp: u32) -> i64 {
-        let unwrapped = self.unwrapper.unwrap(rtp);
-        if self.newest.is_none() {
-            self.unwrapper.advance(unwrapped);
-        }
-        self.media(unwrapped)
-    }
-
-    fn has_jumped(&self, media: i64, arrival: i64, at: i64) -> bool {
-        let ahead = at - arrival;
-        let Some((newest, last_arrival)) = self.newest else {
-            return false;
-        };
-        let step = media.saturating_sub(newest);
-        step < -BACKWARD_MAX
-            || step - (arrival - last_arrival) > FORWARD_MAX && ahead > FORWARD_MAX
-            || ahead > AHEAD_MAX
-    }
-
-    fn take_in(&mut self, unwrapped: i64, media: i64, arrival: i64) {
-        self.unwrapper.advance(unwrapped);
-        let newest = self.newest.map_or(media, |(newest, _)| newest.max(media));
-        self.newest = Some((newest, arrival));
-        let lead = arrival.saturating_sub(media);
-        self.lead = Some(self.lead.map_or(lead, |smallest| smallest.min(lead)));
-    }
-
-    /// The smallest delay of late, with the line as it is now.
-    fn delay(&self) -> Option<i64> {
-        let lead = match (self.lead, self.lead_before) {
-            (Some(now), Some(before)) => now.min(before),
-            (now, before) => now.or(before)?,
-        };
-        self.delay_of(lead)
-    }
-
-    fn delay_of(&self, lead: i64) -> Option<i64> {
-        let (newest, _) = self.newest?;
-        Some(lead.saturating_add(newest) - self.line?.at(newest))
-    }
-
-    /// The smallest delay of the block that ends.
-    fn end_block(&mut self) -> Option<i64> {
-        let lead = self.lead.take();
-        self.lead_before = lead.or(self.lead_before);
-        self.delay_of(lead?)
-    }
-
-    /// Media time of `other` at this track's media time `media`, by both tracks' sender reports.
-    fn moment_in(&self, other: &Self, media: i64) -> Option<i64> {
-        let (here, there) = (self.report?, other.report?);
-        let age = media.saturating_sub(here.media);
-        let between = i128::from(here.ntp.wrapping_sub(there.ntp).cast_signed());
-        let between = i64::try_from((between * i128::from(TIMESCALE)) >> 32).ok()?;
-        let since = between.saturating_add(age);
-        let fresh = age.abs() <= REPORT_AGE_MAX && since.abs() <= REPORT_AGE_MAX;
-        fresh.then(|| there.media.saturating_add(since))
-    }
-
-    /// How much higher this line should lie, by the sender reports.
-    fn error_against(&self, leader: &Self) -> Option<i64> {
-        let (newest, _) = self.newest?;
-        let moment = self.moment_in(leader, newest)?;
-        let error = leader.line?.at(moment) - self.line?.at(newest);
-        (error.abs() <= HINT_MAX).then_some(error)
-    }
-
-    /// Goes on with the slope that takes `error` back within a block, beside `ppm`.
-    fn bend(&mut self, error: i64, steer_from: i64, ppm: i64) {
-        let bound = if self.steering { STEER_TO } else { steer_from };
-        self.steering = error.abs() > bound;
-        let own = if self.steering {
-            error * MILLION / BLOCK_TICKS
-        } else {
-            0
-        };
-        if let (Some(line), Some((newest, _))) = (&mut self.line, self.newest) {
-            line.bend(newest, (ppm + own).clamp(-STEER_MAX, STEER_MAX));
-        }
-    }
-
-    fn ppm(&self) -> i64 {
-        self.line.map_or(0, |line| line.current.ppm)
-    }
-}
-
-const MILLION: i64 = 1_000_000;
-
-/// Ticks of the timeline as a function of media time. Never falls.
-#[derive(Clone, Copy, Debug)]
-struct Line {
-    current: Piece,
-    /// For pictures that are presented before the newest one: it reaches back at least
-    /// [`BACKWARD_MAX`], since blocks are longer.
-    before: Piece,
-}
-
-/// From media time `from` on, which lies at `at`, ticks go by `ppm` parts per million faster.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    from: i64,
-    at: i64,
-    ppm: i64,
-}
-
-impl Line {
-    const fn new(from: i64, at: i64) -> Self {
-        let piece = Piece { from, at, ppm: 0 };
-        Self {
-            current: piece,
-            before: piece,
-        }
-    }
-
-    const fn at(&self, media: i64) -> i64 {
-        let piece = if media >= self.current.from {
-            self.current
-        } else {
-            self.before
-        };
-        let since = media.saturating_sub(piece.from);
-        let steered = since.saturating_mul(piece.ppm).div_euclid(MILLION);
-        piece.at.saturating_add(since).saturating_add(steered)
-    }
-
-    const fn bend(&mut self, from: i64, ppm: i64) {
-        if ppm != self.current.ppm {
-            let at = self.at(from);
-            self.before = self.current;
-            self.current = Piece { from, at, ppm };
-        }
-    }
-}
-
-/// RTP time without wraps.
-#[derive(Clone, Copy, Debug, Default)]
-struct Unwrapper {
-    newest: Option<i64>,
-}
-
-impl Unwrapper {
-    /// The time nearest to the newest one that is `rtp` modulo 2^32.
-    const fn unwrap(&self, rtp: u32) -> i64 {
-        match self.newest {
-            Some(newest) => {
-                #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 is meant")]
-                let step = rtp.wrapping_sub(newest as u32).cast_signed();
-                newest + step as i64
-            }
-            None => rtp as i64,
-        }
-    }
-
-    const fn advance(&mut self, to: i64) {
-        self.newest = Some(to);
-    }
-}
-
 fn signed(ticks: Ticks) -> i64 {
     i64::try_from(ticks.0).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::line::MILLION;
+    use super::track::{AHEAD_MAX, STEER_MAX};
     use super::*;
     use TrackKind::{Audio, Video};
 
@@ -843,25 +628,6 @@ mod tests {
         assert_eq!(timeline.place(Instant::START, Video, 0), Placed::Ahead);
         let later = Instant::from_millis(1000);
         assert_eq!(timeline.place(later, Video, 0), Placed::At(Ticks(990_000)));
-    }
-
-    #[test]
-    fn pictures_of_one_track_agree_on_their_nearest_wrap() {
-        let mut unwrapper = Unwrapper::default();
-        for (rtp, expected) in [
-            (0xffff_ff00, 0xffff_ff00),
-            (0x100, 0x1_0000_0100),
-            (0xffff_fff0, 0xffff_fff0),
-            (0x7fff_0000, 0x1_7fff_0000),
-            (0xffff_0000, 0xffff_0000),
-            (0x8000_0000, 0x8000_0000),
-            (0x0000_0001, 0x0000_0001),
-            (0xffff_fff0, -0x10),
-        ] {
-            let unwrapped = unwrapper.unwrap(rtp);
-            assert_eq!(unwrapped, expected, "{rtp:#x}");
-            unwrapper.advance(unwrapped);
-        }
     }
 
     #[test]
