@@ -162,6 +162,14 @@ impl Gaps {
         }
     }
 
+    /// What is missing before `point` is told, or was not missing after all.
+    pub fn forget_until(&mut self, point: Point) {
+        self.0.retain(|gap| gap.end > point);
+        if let Some(first) = self.0.first_mut() {
+            first.start = first.start.max(point);
+        }
+    }
+
     /// Oldest first.
     pub fn iter(&self) -> core::slice::Iter<'_, Gap> {
         self.0.iter()
@@ -226,6 +234,17 @@ mod tests {
         gaps.push(gap(60, 61, Cause::Restarted));
         assert_eq!(gaps.len(), 2);
         assert_eq!(gaps.iter().next(), Some(&gap(0, 60, Cause::CacheFull)));
+    }
+
+    #[test]
+    fn what_lies_before_a_point_is_forgotten() {
+        let mut gaps = Gaps::new();
+        gaps.push(gap(0, 10, Cause::MediaLost));
+        gaps.push(gap(20, 60, Cause::CacheFull));
+        gaps.forget_until(gap(0, 30, Cause::CacheFull).end);
+        assert!(gaps.iter().eq(&[gap(30, 60, Cause::CacheFull)]));
+        gaps.forget_until(gap(0, 60, Cause::CacheFull).end);
+        assert!(gaps.is_empty());
     }
 
     #[test]

@@ -61,6 +61,14 @@ impl<F: Flash> Ring<F> {
             .position(|entry| entry.place == here);
         let unsent = here.position >= upload.position;
         self.tell_evicted(here, unsent || refused.is_some(), on_evict);
+        let frozen = self.cursors.frozen.as_ref();
+        if frozen.is_some_and(|frozen| frozen.place == here) {
+            let end = next
+                .records
+                .as_ref()
+                .map(|(open, seal)| end_point(open, seal));
+            self.evicted_in_flight = end.map(|end| (here.sequence, end));
+        }
         if let Some(at) = refused {
             self.cursors.set_aside.remove(at);
             if let Some((open, seal)) = &next.records {

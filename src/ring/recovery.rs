@@ -105,6 +105,7 @@ impl<F: Flash> Ring<F> {
             nonce: setup.nonce,
             page,
             head: Box::new([0; PAGE + INIT_SEGMENT_MAX]),
+            evicted_in_flight: None,
         };
         let mut recovered = Recovered {
             source,

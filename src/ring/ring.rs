@@ -66,6 +66,9 @@ pub struct Ring<F> {
     pub(super) page: Box<[u8; PAGE]>,
     /// Open record and init segment, kept until they are synced.
     pub(super) head: Box<[u8; PAGE + INIT_SEGMENT_MAX]>,
+    /// The segment that was evicted while its Put was under way, and its end: the answer may
+    /// still say that it was stored.
+    pub(super) evicted_in_flight: Option<(u64, Point)>,
 }
 
 impl<F: Flash> Ring<F> {

@@ -109,12 +109,20 @@ impl<F: Flash> Ring<F> {
     }
 
     /// The frozen segment, or its last run, is in the cloud: what it told is told, the next one
-    /// is next. Of a segment that was passed already only the cursors are written again.
+    /// is next. One that was evicted while it was under way is no longer missing.
     pub fn uploaded(&mut self, sequence: u64) -> Result<(), RingError> {
         if sequence >= self.cursors.upload.sequence {
             let frozen = self.frozen(sequence)?;
             self.pass_frozen(&frozen)?;
             self.cursors.telling.clear();
+            self.cursors.counters.sent += 1;
+        } else if let Some((_, end)) = self
+            .evicted_in_flight
+            .take_if(|(evicted, _)| *evicted == sequence)
+        {
+            // It was stored just before it was evicted: neither it nor what it told is missing.
+            self.cursors.untold.forget_until(end);
+            self.cursors.counters.evicted_unsent -= 1;
             self.cursors.counters.sent += 1;
         }
         self.write_cursors()
@@ -424,6 +432,19 @@ mod tests {
             .unwrap();
         assert_eq!(in_flight, [true, false]);
         assert_eq!(told(&send(&mut ring)), [(0, 6, Cause::CacheFull)]);
+    }
+
+    #[test]
+    fn a_segment_stored_while_it_was_evicted_is_not_missing() {
+        let (mut ring, places) = recorded(5);
+        ring.skip_to(places[1].sequence, &mut |_| {}).unwrap();
+        let (sequence, run) = next_whole(&ring);
+        ring.freeze(sequence, &run).unwrap();
+        ring.skip_to(places[3].sequence, &mut |_| {}).unwrap();
+        ring.uploaded(sequence).unwrap();
+        let mut ring = after_power_cut(&ring);
+        assert_eq!(ring.view().cursors.counters.evicted_unsent, 2);
+        assert_eq!(told(&send(&mut ring)), [(4, 6, Cause::CacheFull)]);
     }
 
     #[test]
