@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::clock::{Clock, utc_now};
 use super::shared::{Shared, SharedRing};
-use crate::status::{Camera, STATUS_MAX};
+use crate::status::{Camera, STATUS_MAX, Status};
 use crate::time::UtcMillis;
 
 /// `statusPath`.
@@ -39,6 +39,7 @@ impl StatusFile {
             }
             status.clone()
         };
+        let status = with_failures(status, &rings);
         let Ok(json) = status.write_json(&mut self.json) else {
             return;
         };
@@ -50,6 +51,17 @@ impl StatusFile {
         }
         self.failed = result.is_err();
     }
+}
+
+/// A camera whose ring could not be opened records nothing, whatever its session does.
+fn with_failures(mut status: Status, rings: &[Option<SharedRing>]) -> Status {
+    for camera in &mut status.cameras {
+        let open = rings.iter().flatten().any(|ring| ring.name == camera.name);
+        if !open && !camera.cache.message.is_empty() && camera.state != "inactive" {
+            camera.state = "failed".into();
+        }
+    }
+    status
 }
 
 fn fill_cache(camera: &mut Camera, ring: &SharedRing) {

@@ -8,11 +8,11 @@ from pathlib import Path
 from .paths import NODE
 from .process import run
 
-# What VLC says about itself, about the lack of a desktop, at any ordinary MP4 file or init
+# What VLC says about itself, about the lack of a desktop, on a busy machine, at any ordinary MP4 file or init
 # segment, and when its prefetcher asks an HTTP server for what lies behind a file's end. Its first fragment ever is a "discontinuity" to it; a later one is a complaint.
 VLC_NOISE = re.compile(
     r"globalhotkeys|no suitable interface module|elst box found|elst old=|table of \d+ entries"
-    r"|decoded zero sample|prefetch stream error: cannot seek|no chunk defined|doesn't look interleaved|discontinuity .* != 0$")
+    r"|decoded zero sample|picture (is too|might be displayed) late|prefetch stream error: cannot seek|no chunk defined|doesn't look interleaved|discontinuity .* != 0$")
 VLC_COMPLAINT = re.compile(r" (warning|error): |discontinuity")
 # What GStreamer says at any ordinary MP4 file.
 GSTREAMER_NOISE = re.compile(r"pad not activated yet|failed to find fragment defaults")
