@@ -124,4 +124,18 @@ mod tests {
         assert!(later.0.abs_diff(earlier.0) < 60_000, "{earlier} {later}");
         assert_ne!(later, UtcMillis(i64::MAX));
     }
+
+    #[test]
+    fn what_is_told_counts_until_the_system_s_clock_is_set_elsewhere() {
+        let clock = Clock::start();
+        assert_eq!(clock.told(), None);
+        let (system, quality) = clock.utc_offset();
+        assert_eq!(quality, ClockQuality::Synchronized);
+        clock.tell(system);
+        assert_eq!(clock.utc_offset(), (system, ClockQuality::Corrected));
+        assert!(clock.utc_now().0.abs_diff(utc_now().0) < 60_000);
+        // An hour away from the system's clock, which is right.
+        clock.tell(UtcOffset(system.0 + 3600 * 90_000));
+        assert_eq!(clock.utc_offset().1, ClockQuality::Synchronized);
+    }
 }

@@ -235,3 +235,178 @@ fn offset_at(utc: UtcMillis, now: Instant) -> UtcOffset {
             .saturating_sub_unsigned(since_start),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread::{JoinHandle, spawn};
+
+    use rcgen::{
+        BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd,
+    };
+    use rustls::crypto::ring;
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::server::{ClientHello, ResolvesServerCert};
+    use rustls::sign::CertifiedKey;
+    use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion, version};
+
+    /// In the year in which the server's certificate is good.
+    const GOOD: &str = "Sat, 15 Jun 2030 12:00:00 GMT";
+
+    /// Who signs, from 2020 to 2040.
+    fn authority() -> (Certificate, Issuer<'static, KeyPair>) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2040, 1, 1);
+        (params.self_signed(&key).unwrap(), Issuer::new(params, key))
+    }
+
+    /// A certificate for `name`, good in 2030, and a key that signs: its own, or another.
+    #[derive(Debug)]
+    struct Identity(Arc<CertifiedKey>);
+
+    impl Identity {
+        fn new(name: &str, issuer: &Issuer<'_, KeyPair>, own_key: bool) -> Self {
+            let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.not_before = date_time_ymd(2030, 1, 1);
+            params.not_after = date_time_ymd(2031, 1, 1);
+            let certificate = params.signed_by(&key, issuer).unwrap();
+            let signs = if own_key { key } else { other };
+            let signs = PrivateKeyDer::try_from(signs.serialize_der()).unwrap();
+            let signs = ring::sign::any_supported_type(&signs).unwrap();
+            let chain = vec![certificate.der().clone()];
+            Self(Arc::new(CertifiedKey::new(chain, signs)))
+        }
+    }
+
+    impl ResolvesServerCert for Identity {
+        fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            Some(Arc::clone(&self.0))
+        }
+    }
+
+    /// Answers one request with `headers`; what it was asked comes back.
+    fn server(
+        identity: Identity,
+        version: &'static SupportedProtocolVersion,
+        headers: String,
+    ) -> (String, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!(
+            "https://{}/account/container?sp=c&sig=secret",
+            listener.local_addr().unwrap()
+        );
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(identity));
+        let serve = move || {
+            let (socket, _) = listener.accept().unwrap();
+            let connection = ServerConnection::new(Arc::new(config)).unwrap();
+            let mut stream = StreamOwned::new(connection, socket);
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+                head.push(byte[0]);
+            }
+            let answer = format!("HTTP/1.1 400 Bad Request\r\n{headers}Content-Length: 9\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes());
+            String::from_utf8(head).unwrap()
+        };
+        (url, spawn(serve))
+    }
+
+    fn host(url: &str, trusted: &Certificate) -> Host {
+        Host {
+            container: ContainerUrl::parse(url).unwrap(),
+            trusted: TrustedCertificates::Pem(trusted.pem().into()),
+        }
+    }
+
+    fn date(text: &str) -> String {
+        format!("Date: {text}\r\n")
+    }
+
+    #[test]
+    fn a_date_at_which_the_certificates_are_good_is_the_time() {
+        let (root, issuer) = authority();
+        let clock = Clock::start();
+        for version in [&version::TLS12, &version::TLS13] {
+            let identity = Identity::new("127.0.0.1", &issuer, true);
+            let (url, served) = server(identity, version, date(GOOD));
+            let newest = UtcMillis::parse("2030-06-15");
+            let offset = ask(&host(&url, &root), clock, newest).unwrap();
+            let late = offset.utc(clock.now().ticks()).0 - parse_date(GOOD).unwrap().0;
+            assert!((HALF_SECOND..HALF_SECOND + 5000).contains(&late), "{late}");
+            let head = served.join().unwrap();
+            assert!(head.starts_with("HEAD / HTTP/1.1\r\n"), "{head}");
+            for secret in ["sig", "secret", "account", "container"] {
+                assert!(!head.contains(secret), "{head}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_to_be_believed() {
+        let (root, issuer) = authority();
+        let (other_root, _) = authority();
+        let (here, own) = ("127.0.0.1", true);
+        let not_good = |error: &HostTimeError| matches!(error, HostTimeError::NotTrusted { .. });
+        let passed = |error: &HostTimeError| matches!(error, HostTimeError::Passed { .. });
+        let no_date = |error: &HostTimeError| *error == HostTimeError::NoDate;
+        let no_answer =
+            |error: &HostTimeError| matches!(error, HostTimeError::NoAnswer(Answer::TlsFailed(_)));
+        let expired = "Sun, 15 Jun 2031 12:00:00 GMT";
+        let not_yet = "Fri, 15 Jun 2029 12:00:00 GMT";
+        let before_cvr = "Sat, 31 Oct 2026 23:59:59 GMT";
+        let before_newest = "Thu, 23 May 2030 12:00:00 GMT";
+        type Judge<'a> = &'a dyn Fn(&HostTimeError) -> bool;
+        for (name, own_key, headers, trusted, expected) in [
+            (here, own, date(expired), &root, &not_good as Judge<'_>),
+            (here, own, date(not_yet), &root, &not_good),
+            (here, own, date(GOOD), &other_root, &not_good),
+            ("127.0.0.2", own, date(GOOD), &root, &not_good),
+            (here, own, date(before_cvr), &root, &passed),
+            (here, own, date(before_newest), &root, &passed),
+            (here, own, String::new(), &root, &no_date),
+            (here, own, date("tomorrow"), &root, &no_date),
+            (here, !own, date(GOOD), &root, &no_answer),
+        ] {
+            let identity = Identity::new(name, &issuer, own_key);
+            let (url, served) = server(identity, &version::TLS13, headers.clone());
+            let newest = UtcMillis::parse("2030-05-24");
+            let newest = newest.filter(|_| headers == date(before_newest));
+            let error = ask(&host(&url, trusted), Clock::start(), newest).unwrap_err();
+            assert!(expected(&error), "{headers}: {error}");
+            served.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn without_tls_nobody_is_asked() {
+        let host = Host {
+            container: ContainerUrl::parse("http://127.0.0.1:9/account/abc?sig=x").unwrap(),
+            trusted: TrustedCertificates::BuiltIn,
+        };
+        let error = ask(&host, Clock::start(), None).unwrap_err();
+        assert_eq!(error, HostTimeError::NotEncrypted);
+        let broken = Host {
+            container: ContainerUrl::parse("https://127.0.0.1:9/account/abc?sig=x").unwrap(),
+            trusted: TrustedCertificates::Pem(Vec::new()),
+        };
+        let error = ask(&broken, Clock::start(), None).unwrap_err();
+        let none = HostTimeError::Certificates(CertificatesError::None);
+        assert_eq!(error, none);
+    }
+
+    #[test]
+    fn a_time_becomes_an_offset_and_back() {
+        let (utc, now) = (UtcMillis(1_900_000_000_500), Instant::from_millis(12_345));
+        assert_eq!(offset_at(utc, now).utc(now.ticks()), utc);
+    }
+}
