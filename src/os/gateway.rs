@@ -121,7 +121,13 @@ pub fn run(path: &Path, config: Config) -> Result<(), RunError> {
     let (uploads, changes) = unbounded();
     let settings = settings_of(&config);
     let (host, other_host) = unbounded();
-    let host_time = HostTime::new(clock, Arc::clone(&shared), host_of(&settings), other_host);
+    let host_time = HostTime::new(
+        clock,
+        Arc::clone(&shared),
+        flash.clone(),
+        host_of(&settings),
+        other_host,
+    );
     spawn("host-time", move || host_time.run())?;
     let upload = UploadThread::new(
         clock,

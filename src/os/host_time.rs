@@ -8,10 +8,11 @@
 
 use core::fmt;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use super::clock::{Clock, EARLIEST};
+use super::flash_thread::FlashMessage;
 use super::https::{CertificatesError, Client, Timeouts, Tls, TrustedCertificates};
 use super::shared::Shared;
 use crate::blob::sas::ContainerUrl;
@@ -32,6 +33,7 @@ pub struct Host {
 pub struct HostTime {
     clock: Clock,
     shared: Arc<Shared>,
+    flash: SyncSender<FlashMessage>,
     host: Host,
     changes: Receiver<Host>,
     /// When to ask; none while the clock needs no asking.
@@ -67,10 +69,17 @@ const HALF_SECOND: i64 = 500;
 
 impl HostTime {
     /// A thread that asks `host`, and what comes over `changes` later.
-    pub fn new(clock: Clock, shared: Arc<Shared>, host: Host, changes: Receiver<Host>) -> Self {
+    pub fn new(
+        clock: Clock,
+        shared: Arc<Shared>,
+        flash: SyncSender<FlashMessage>,
+        host: Host,
+        changes: Receiver<Host>,
+    ) -> Self {
         Self {
             clock,
             shared,
+            flash,
             host,
             changes,
             ask_at: None,
@@ -117,6 +126,12 @@ impl HostTime {
         // It may have been set while the host was asked.
         if self.clock.utc_offset().1 == ClockQuality::Synchronized {
             return Ok(());
+        }
+        // Before a certificate is good by this time the rings know it, and no segment gets a name
+        // of 1970 any more.
+        let message = FlashMessage::Clock(offset, ClockQuality::Corrected);
+        if self.flash.send(message).is_err() {
+            log::error!("the flash thread has ended");
         }
         self.clock.tell(offset);
         let host = self.host.container.host_url();

@@ -199,7 +199,7 @@ impl Client {
     }
 
     /// The `Date` of the answer to a HEAD of `url`, where it has one.
-    pub(in crate::os) fn date(&mut self, url: &str) -> Result<Option<String>, Answer> {
+    pub(in crate::os) fn date(&self, url: &str) -> Result<Option<String>, Answer> {
         self.link.begin();
         let request = Request::head(url).body(()).map_err(Error::Http);
         match request.and_then(|request| self.run(request)) {
