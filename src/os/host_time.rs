@@ -158,7 +158,7 @@ pub enum HostTimeError {
     Certificates(CertificatesError),
     /// There was no answer.
     NoAnswer(Answer),
-    /// It took longer than [`ANSWER_MAX`].
+    /// It took so long that a clock set by it would be wrong.
     Slow(Duration),
     /// There is no `Date` in it, or none that can be read.
     NoDate,
