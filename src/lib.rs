@@ -22,6 +22,7 @@ pub mod command;
 
 pub mod backoff;
 pub mod gap;
+pub mod host_time;
 pub mod limits;
 pub mod media;
 pub mod segment;

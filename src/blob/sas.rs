@@ -182,6 +182,13 @@ impl ContainerUrl {
         format!("{}?{parameters}&{}", self.base, self.query)
     }
 
+    /// The root of the container's host, without container and SAS: no secret.
+    pub fn host_url(&self) -> &str {
+        let path = self.base.match_indices('/').nth(2);
+        path.and_then(|(at, slash)| self.base.get(..at + slash.len()))
+            .unwrap_or(&self.base)
+    }
+
     /// Where `now`, a clock that is right, stands to its validity.
     pub fn window(&self, now: UtcMillis) -> SasWindow {
         match (self.fields.start, self.fields.expiry) {
@@ -426,6 +433,23 @@ mod tests {
             !shown.contains("sig") && !shown.contains("a%2Bb"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn the_host_is_named_without_container_and_sas() {
+        for (place, host) in [
+            (
+                "https://a.blob.core.windows.net/abc",
+                "https://a.blob.core.windows.net/",
+            ),
+            (
+                "https://127.0.0.1:10000/account/abc",
+                "https://127.0.0.1:10000/",
+            ),
+            ("https://[::1]:10000/account/abc", "https://[::1]:10000/"),
+        ] {
+            assert_eq!(parse(place).unwrap().host_url(), host);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::steps::Step;
 pub(super) use super::teller::told;
 use super::teller::{Teller, set_message};
 use crate::gap::Cause;
+use crate::host_time::newest_known;
 use crate::limits::POOL_BLOCKS;
 use crate::recorder::fragment::Fragment;
 use crate::ring::Ring;
@@ -314,6 +315,7 @@ impl FlashThread {
                         camera.state = state.into();
                     }
                 });
+                self.shared.note_newest(newest_known(&ring.view.cursors));
                 self.share(id, Some(ring));
             }
             Err(error) => {

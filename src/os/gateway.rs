@@ -18,6 +18,7 @@ use super::activation::names_of;
 use super::clock::Clock;
 use super::event_loop::{CameraTask, Control, Loop};
 use super::flash_thread::{FlashHandle, FlashMessage, FlashThread};
+use super::host_time::{Host, HostTime};
 use super::logger;
 use super::opening::RingSpec;
 use super::process::{block_signals, lock, seed, spawn};
@@ -34,7 +35,7 @@ use crate::ring::CLOCK_STEP_MILLIS;
 use crate::status;
 use crate::time::{ClockQuality, Ticks, UtcOffset};
 
-use settings::{recorder_config, settings_of};
+use settings::{host_of, recorder_config, settings_of};
 
 /// Why `cvr run` ends without success.
 #[derive(Debug)]
@@ -78,6 +79,7 @@ struct Gateway<'e, 'a> {
     shared: Arc<Shared>,
     flash: SyncSender<FlashMessage>,
     uploads: Sender<UploadSettings>,
+    host: Sender<Host>,
     executor: &'e LocalExecutor<'a>,
     common: &'a Loop,
     /// Cameras and former cameras; the index is the ring's identifier.
@@ -117,11 +119,21 @@ pub fn run(path: &Path, config: Config) -> Result<(), RunError> {
     );
     spawn("flash", move || thread.run())?;
     let (uploads, changes) = unbounded();
+    let settings = settings_of(&config);
+    let (host, other_host) = unbounded();
+    let host_time = HostTime::new(
+        clock,
+        Arc::clone(&shared),
+        flash.clone(),
+        host_of(&settings),
+        other_host,
+    );
+    spawn("host-time", move || host_time.run())?;
     let upload = UploadThread::new(
         clock,
         Arc::clone(&shared),
         FlashHandle(flash.clone()),
-        settings_of(&config),
+        settings,
         changes,
         seed(),
     )
@@ -135,6 +147,7 @@ pub fn run(path: &Path, config: Config) -> Result<(), RunError> {
         shared,
         flash,
         uploads,
+        host,
         executor: &executor,
         common: &common,
         rings: Vec::new(),

@@ -5,6 +5,7 @@
 //! request can end is an [`Answer`].
 
 mod link;
+mod tls;
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use std::time::Duration;
 
 use ureq::config::{AutoHeaderValue, Config};
 use ureq::http::{Request, Response, Uri};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{Connector, NextTimeout, RustlsConnector};
+use ureq::unversioned::transport::{Connector, NextTimeout};
 use ureq::{Agent, AsSendBody, Body, Error, SendBody};
 
 use self::link::{Dial, Link, Sending, Watch};
+pub(in crate::os) use self::tls::Tls;
+use super::clock::Clock;
 use crate::blob::headers::{Headers, probe_headers};
 use crate::blob::verdict::{ANSWER_BODY_MAX, Answer, Reply};
 
@@ -49,6 +51,8 @@ pub enum CertificatesError {
     Broken(usize),
     /// There is no certificate in it.
     None,
+    /// No certificate in it can be used to judge others.
+    Unusable,
 }
 
 impl core::fmt::Display for CertificatesError {
@@ -56,6 +60,7 @@ impl core::fmt::Display for CertificatesError {
         match self {
             Self::Broken(n) => write!(f, "item {n} of the PEM file is broken"),
             Self::None => f.write_str("there is no certificate in the PEM file"),
+            Self::Unusable => f.write_str("no certificate in the PEM file can be used"),
         }
     }
 }
@@ -88,17 +93,18 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that trusts `trusted`; connects nowhere yet.
+    /// A client that trusts `trusted`, by the time of `clock`; connects nowhere yet.
     pub fn new(
         trusted: &TrustedCertificates,
         timeouts: Timeouts,
+        clock: Clock,
     ) -> Result<Self, CertificatesError> {
+        Ok(Self::over(Tls::new(trusted, clock)?, timeouts))
+    }
+
+    /// A client whose certificates `tls` judges.
+    pub(in crate::os) fn over(tls: Tls, timeouts: Timeouts) -> Self {
         let config = Config::builder()
-            .tls_config(
-                TlsConfig::builder()
-                    .root_certs(root_certs(trusted)?)
-                    .build(),
-            )
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -124,9 +130,9 @@ impl Client {
         let watch = Watch {
             link: Arc::clone(&link),
         };
-        let connector = ().chain(dial).chain(RustlsConnector::default()).chain(watch);
+        let connector = ().chain(dial).chain(tls).chain(watch);
         let agent = Agent::with_parts(config, connector, Names(DefaultResolver::default()));
-        Ok(Self { agent, link })
+        Self { agent, link }
     }
 
     /// Puts `length` bytes of `body` to `url`, a secret. `Content-Length` is always `length`.
@@ -189,6 +195,19 @@ impl Client {
             Ok(n) if n <= max => (Answer::Reply(Reply::new(200, None, None, b"")), Some(body)),
             Ok(_) => (Answer::NotHttp, None),
             Err(error) => (self.broken(&error.into(), 0), None),
+        }
+    }
+
+    /// The `Date` of the answer to a HEAD of `url`, where it has one.
+    pub(in crate::os) fn date(&self, url: &str) -> Result<Option<String>, Answer> {
+        self.link.begin();
+        let request = Request::head(url).body(()).map_err(Error::Http);
+        match request.and_then(|request| self.run(request)) {
+            Ok(response) => {
+                let date = response.headers().get("date");
+                Ok(date.and_then(|date| date.to_str().ok()).map(str::to_owned))
+            }
+            Err(error) => Err(self.broken(&error, 0)),
         }
     }
 
@@ -301,23 +320,6 @@ impl Resolver for Names {
     }
 }
 
-fn root_certs(trusted: &TrustedCertificates) -> Result<RootCerts, CertificatesError> {
-    let TrustedCertificates::Pem(pem) = trusted else {
-        return Ok(RootCerts::WebPki);
-    };
-    let mut certificates = Vec::new();
-    for (i, item) in parse_pem(pem).enumerate() {
-        let item = item.map_err(|_| CertificatesError::Broken(i + 1))?;
-        if let PemItem::Certificate(certificate) = item {
-            certificates.push(certificate);
-        }
-    }
-    if certificates.is_empty() {
-        return Err(CertificatesError::None);
-    }
-    Ok(RootCerts::new_with_certs(&certificates))
-}
-
 /// Status, code and the first bytes of the body. The connection is kept only if that is all.
 fn reply(response: &mut Response<Body>) -> Reply {
     let mut body = Vec::new();
@@ -373,7 +375,7 @@ mod tests {
             progress,
             ..Timeouts::default()
         };
-        Client::new(&TrustedCertificates::BuiltIn, timeouts).unwrap()
+        Client::new(&TrustedCertificates::BuiltIn, timeouts, Clock::start()).unwrap()
     }
 
     /// Reads a head, byte by byte.
@@ -683,11 +685,13 @@ mod tests {
             ),
         ] {
             let trusted = TrustedCertificates::Pem(pem.into());
-            let refused = Client::new(&trusted, Timeouts::default());
+            let refused = Client::new(&trusted, Timeouts::default(), Clock::start());
             assert_eq!(refused.map(|_| ()), Err(error), "{pem}");
         }
         let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let trusted = TrustedCertificates::Pem(pem.into());
-        assert!(Client::new(&trusted, Timeouts::default()).is_ok());
+        assert!(Client::new(&trusted, Timeouts::default(), Clock::start()).is_ok());
+        let refused = Tls::judged_later(&trusted).map(|_| ());
+        assert_eq!(refused, Err(CertificatesError::Unusable));
     }
 }

@@ -6,6 +6,7 @@ pub mod config_file;
 pub mod event_loop;
 pub mod flash_thread;
 pub mod gateway;
+pub mod host_time;
 pub mod https;
 pub mod logger;
 mod making;

@@ -9,6 +9,7 @@ use super::https::Canceller;
 use super::ring_files::Geometry;
 use crate::ring::RingView;
 use crate::status::{Camera, Status};
+use crate::time::UtcMillis;
 
 /// Index of a ring; the same in all threads, for the life of the process.
 pub type RingId = usize;
@@ -34,6 +35,8 @@ pub struct Shared {
     bell: Condvar,
     status: Mutex<Status>,
     canceller: Mutex<Option<Canceller>>,
+    /// See [`Shared::newest`].
+    newest: Mutex<Option<UtcMillis>>,
 }
 
 impl Shared {
@@ -64,6 +67,17 @@ impl Shared {
     pub fn wait_for_bell(&self, at_most: Duration) {
         let rings = self.rings();
         drop(self.bell.wait_timeout(rings, at_most));
+    }
+
+    /// The newest time that a ring knew for right when it was opened.
+    pub fn newest(&self) -> Option<UtcMillis> {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A ring was opened that knows this time for right.
+    pub fn note_newest(&self, utc: Option<UtcMillis>) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = utc.max(*newest);
     }
 
     /// How the Put under way is ended; set by the upload thread.

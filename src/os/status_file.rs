@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::clock::{Clock, utc_now};
+use super::clock::Clock;
 use super::shared::{Shared, SharedRing};
 use crate::status::{Camera, STATUS_MAX, Status};
 use crate::time::UtcMillis;
@@ -30,7 +30,7 @@ impl StatusFile {
         let rings = shared.rings().clone();
         let status = {
             let mut status = shared.status();
-            status.time = utc_now().to_string();
+            status.time = clock.utc_now().to_string();
             status.clock = clock.utc_offset().1.as_str().into();
             for ring in rings.iter().flatten() {
                 if let Some(camera) = status.cameras.iter_mut().find(|c| c.name == ring.name) {

@@ -76,7 +76,7 @@ impl UploadThread {
         changes: Receiver<UploadSettings>,
         seed: u64,
     ) -> Result<Self, CertificatesError> {
-        let client = Client::new(&settings.trusted, Timeouts::default())?;
+        let client = Client::new(&settings.trusted, Timeouts::default(), clock)?;
         shared.set_canceller(client.canceller());
         Ok(Self {
             put: Put::new(Arc::clone(&shared), flash.clone()),
@@ -135,7 +135,7 @@ impl UploadThread {
         loop {
             match self.changes.try_recv() {
                 Ok(settings) => {
-                    match Client::new(&settings.trusted, Timeouts::default()) {
+                    match Client::new(&settings.trusted, Timeouts::default(), self.clock) {
                         Ok(client) => self.client = client,
                         Err(error) => log::error!("trustedCertificatesPath: {error}"),
                     }

@@ -19,20 +19,29 @@ use crate::time::UtcMillis;
 
 impl<F: Flash> Ring<F> {
     /// Fixes name and headers of a run of the next segment to send, durably, before the first
-    /// byte of its first Put. If they are fixed already, they stay.
+    /// byte of its first Put. If they are fixed already, they stay; but a name given while the
+    /// clock was not known goes once it is, as long as no blob can have it.
     pub fn freeze(&mut self, sequence: u64, run: &Run) -> Result<Frozen, RingError> {
         self.must_be_next(sequence)?;
         if let Some(frozen) = &self.cursors.frozen
             && frozen.first_fragment == run.first_fragment
+            && !self.is_outdated(frozen)
         {
             return Ok(frozen.clone());
         }
+        let outdated = self.cursors.frozen.clone();
+        let outdated = outdated.filter(|frozen| self.is_outdated(frozen));
         self.unfreeze();
         let place = self.cursors.upload;
         let (segment, _) = SegmentReader::open_sealed(&self.flash, place.position)?;
         let open = segment.open;
         let (start, end) = (point_in(&open, run.start), point_in(&open, run.end));
         let cursors = &mut self.cursors;
+        if let Some(outdated) = outdated {
+            let at = |point: Point| (point.boot, point.ticks);
+            let before = cursors.passed.filter(|end| at(*end) == at(start));
+            cursors.anchor = before.map(|end| (end, outdated.start));
+        }
         let mut telling = core::mem::take(&mut cursors.untold);
         if !cursors.own_gaps_taken {
             telling.extend(&open.gaps);
@@ -81,6 +90,14 @@ impl<F: Flash> Ring<F> {
             return Err(error);
         }
         Ok(frozen)
+    }
+
+    /// The name was given while the clock was not known, it is known now, and no attempt may have
+    /// delivered the last byte.
+    fn is_outdated(&self, frozen: &Frozen) -> bool {
+        // The anchor is the frozen segment's end.
+        let boot = self.cursors.anchor.map_or(0, |(end, _)| end.boot);
+        !frozen.may_have_arrived && self.cursors.clock(boot, frozen.clock) != frozen.clock
     }
 
     /// Notes durably that an attempt may deliver, or has delivered, its last byte.
@@ -319,6 +336,45 @@ mod tests {
         // A step of an hour is not hidden by the next name, a drift is.
         let next = send(&mut ring);
         assert_eq!(next.start.0 - frozen.end.0, 3_600_000);
+    }
+
+    #[test]
+    fn a_name_given_without_a_clock_goes_once_there_is_one_unless_a_blob_may_have_it() {
+        use crate::time::ClockQuality::{Corrected, Synchronized, Unsynchronized};
+        for (attempted, sent_before) in [(false, false), (true, false), (false, true)] {
+            let (mut ring, _) = open(&new_flash(512 * 1024), 1);
+            ring.set_clock(UtcOffset(0), Unsynchronized).unwrap();
+            for i in 0..3 {
+                record(&mut ring, 2 * i, 2 * i + 2);
+            }
+            if sent_before {
+                assert_eq!(send(&mut ring).clock, Unsynchronized);
+            }
+            let (sequence, run) = next_whole(&ring);
+            let first = ring.freeze(sequence, &run).unwrap();
+            assert_eq!(first.clock, Unsynchronized);
+            assert_eq!(ring.freeze(sequence, &run).unwrap(), first);
+            if attempted {
+                ring.mark_attempted(sequence).unwrap();
+            }
+            ring.set_clock(offset(1), Synchronized).unwrap();
+            let again = ring.freeze(sequence, &run).unwrap();
+            if attempted {
+                assert_eq!((again.start, again.clock), (first.start, Unsynchronized));
+                continue;
+            }
+            let right = UtcMillis(first.start.0 + offset(1).0 / 90);
+            assert_eq!((again.start, again.clock), (right, Corrected));
+            let step = ToldGap {
+                start: first.start,
+                end: right,
+                cause: Cause::ClockStepped,
+            };
+            let told: &[ToldGap] = if sent_before { &[step] } else { &[] };
+            assert_eq!(again.gaps.as_slice(), told);
+            ring.uploaded(sequence).unwrap();
+            assert_eq!(send(&mut ring).start, again.end);
+        }
     }
 
     #[test]

@@ -75,10 +75,10 @@ class Gateway:
         return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=seconds)
 
-    def start(self):
-        """Starts `cvr run`."""
+    def start(self, under=()):
+        """Starts `cvr run`; `under`: a command that runs it in its place, as `env` does."""
         self._may_end = False
-        self._process = Process([binary(), "run", self.path], self.log)
+        self._process = Process([*under, binary(), "run", self.path], self.log)
 
     def judge_alive(self):
         """A gateway that runs must not end on its own."""

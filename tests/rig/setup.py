@@ -12,7 +12,7 @@ PACKAGES = """
     gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-plugins-base
     gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
     gstreamer1.0-libav gstreamer1.0-rtsp gstreamer1.0-x glib-networking vlc-bin vlc-plugin-base
-    chromium fonts-dejavu-core
+    chromium fonts-dejavu-core libfaketime
 """.split()
 MODULES = {"azurite": "3.37.0", "hls.js": "1.7.4", "playwright-core": "1.65.1"}
 

@@ -1,6 +1,6 @@
 //! SIGHUP: a changed configuration, camera by camera.
 
-use super::settings::{recorder_config, settings_of};
+use super::settings::{host_of, recorder_config, settings_of};
 use super::{FAREWELL, Gateway};
 use crate::config::Config;
 use crate::gap::Cause;
@@ -43,6 +43,7 @@ impl Gateway<'_, '_> {
         logger::set_level(self.config.log_level);
         self.tell_flash(FlashMessage::SyncInterval(self.config.flash_sync_interval));
         self.shared.status().upload.container = self.config.container.to_string();
+        let _ = self.host.send(host_of(&settings));
         let _ = self.uploads.send(settings);
         // A Put to where nothing more is to be sent would hold up the next.
         if old.container != self.config.container

@@ -2,6 +2,7 @@
 
 use crate::config::{Camera, Config, State};
 use crate::os::activation::ring_bytes;
+use crate::os::host_time::Host;
 use crate::os::https::TrustedCertificates;
 use crate::os::upload_thread::UploadSettings;
 use crate::recorder::engine::RecorderConfig;
@@ -40,5 +41,13 @@ pub(super) fn settings_of(config: &Config) -> UploadSettings {
         maximum_kbps: config.upload_maximum_kbps,
         access_tier: config.access_tier,
         gateway: config.gateway_name.clone(),
+    }
+}
+
+/// For the thread that asks for the time.
+pub(super) fn host_of(settings: &UploadSettings) -> Host {
+    Host {
+        container: settings.container.clone(),
+        trusted: settings.trusted.clone(),
     }
 }
