@@ -1,4 +1,4 @@
-"""Builds the binary under test."""
+"""Builds the binaries under test."""
 import os
 import subprocess
 
@@ -11,3 +11,9 @@ def build():
         subprocess.run(
             ["cargo", "build", "--release", "--quiet", "--features", "short-segments",
              "--target-dir", BINARY.parents[1]], cwd=ROOT, check=True)
+
+
+def build_board(arch):
+    """The gateway's own release binary, as board/image puts it on the card."""
+    if "CVR_E2E_BINARY" not in os.environ:
+        subprocess.run([ROOT / "board/build", arch], check=True, stdout=subprocess.DEVNULL)
