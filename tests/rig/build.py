@@ -3,6 +3,7 @@ import os
 import subprocess
 
 from .paths import BINARY, ROOT
+from .process import run
 
 
 def build():
@@ -16,4 +17,4 @@ def build():
 def build_board(arch):
     """The gateway's own release binary, as board/image puts it on the card."""
     if "CVR_E2E_BINARY" not in os.environ:
-        subprocess.run([ROOT / "board/build", arch], check=True, stdout=subprocess.DEVNULL)
+        run([ROOT / "board/build", arch], 2400, check=True)
