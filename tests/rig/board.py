@@ -7,7 +7,6 @@ import contextlib
 import json
 import signal
 import socket
-import subprocess
 import tempfile
 import time
 import urllib.parse
@@ -38,6 +37,7 @@ class Board(Gateway):
         self._sockets = tempfile.TemporaryDirectory(prefix="cvr-board-")
         self._storage = storage
         self._shell = None
+        self._state, self._looked = {}, 0.0
         super().__init__(folder, storage, cameras, **{
             "containerSasUrl": inside(storage.url()), "trustedCertificatesPath": "ca.crt",
             "localMediaCachePath": "/media/data/cvr", "statusPath": None,
@@ -76,6 +76,7 @@ class Board(Gateway):
         argv = [ROOT / "board/qemu", self.image, "--arch", self.arch, "--mem", self.memory,
                 "--serial", self.log, "--shell", shell]
         self._shell = Shell(shell)
+        self._state = {}
         self._may_end = False
         self._process = Process([*argv, *(["--rtc", rtc] if rtc else [])],
                                 self.folder / "qemu.log")
@@ -113,15 +114,23 @@ class Board(Gateway):
         """What a root shell of the guest answers; "" where there is none yet."""
         return self._shell.run(command, seconds)
 
+    def judge_alive(self):
+        """Neither the guest nor `cvr` in it, which would be started again, ends on its own."""
+        super().judge_alive()
+        if not self._may_end and (at := self.log_text().find("cvr ended with")) >= 0:
+            self._may_end = True
+            raise GatewayFault(self.log_text()[max(0, at - 500):at + 100])
+
     def status(self):
-        """The state it publishes; {} where there is none yet."""
-        text = self.shell("cat /run/cvr/status.json 2>/dev/null")
-        try:
-            state = json.loads(text)
-        except ValueError:
-            return {}
-        self.status_path.write_text(text)
-        return state
+        """The latest state that could be read since it was switched on; {} where there is none."""
+        # Twice a second: an emulated core has little to spare for those who look.
+        if time.monotonic() - self._looked > 0.5:
+            text = self.shell("cat /run/cvr/status.json 2>/dev/null")
+            with contextlib.suppress(ValueError):
+                self._state = json.loads(text)
+                self.status_path.write_text(text)
+            self._looked = time.monotonic()
+        return self._state
 
     def uptime(self):
         """Seconds since the guest's kernel started."""
