@@ -255,7 +255,7 @@ class Demo:
         for one in timeline.segments:
             late = one.blob.created - one.end / 1000
             told = "at once"
-            if late > 2 * self.plan.segment:
+            if late > self.plan.segment:
                 told = paint(YELLOW, f"{late:.0f} s later")
             print(f"    {hms(one.start)}  {hms(one.end)}  {(one.end - one.start) / 1000:6.3f} s"
                   f"  {one.blob.size / 1024:5.0f} KiB  {told}")
