@@ -17,7 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
-from rig.build import build
+from rig.build import build, build_board
 from rig.paths import CACHE, PYTHON, ROOT
 from rig.rig import Rig
 
@@ -37,7 +37,7 @@ def main():
     parser.add_argument("--case", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
-        sys.exit(one_case(*options.case))
+        sys.exit(one_case(*options.case, options.long))
     names = [module.name for module in pkgutil.iter_modules([Path(__file__).parent])
              if module.name != "__main__"]
     for name in options.only or []:
@@ -47,35 +47,44 @@ def main():
     if not options.long and not options.only:
         cases = {name: case for name, case in cases.items() if not getattr(case, "LONG", False)}
     build()
-    sys.exit(1 if run_all(cases, options.jobs) else 0)
+    for arch in sorted({case.BOARD for case in cases.values() if hasattr(case, "BOARD")}):
+        build_board(arch)
+    sys.exit(1 if run_all(cases, options.jobs, options.long) else 0)
 
 
-def run_all(cases, jobs):
-    """Runs the cases, some at a time; the number that failed."""
+def run_all(cases, jobs, long):
+    """Runs the cases, some at a time, then those that want the machine alone; how many failed."""
     shutil.rmtree(LAST, ignore_errors=True)
     start = time.monotonic()
     # The longest first, so that none is left over at the end.
     order = sorted(cases, key=lambda name: -getattr(cases[name], "TIMEOUT", TIMEOUT))
+    alone = [name for name in order if getattr(cases[name], "ALONE", False)]
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        running = [pool.submit(supervise, name, cases[name]) for name in order]
+        running = [pool.submit(supervise, name, cases[name], long) for name in order
+                   if name not in alone]
         for one in concurrent.futures.as_completed(running):
             failed += not one.result()
+    for name in alone:
+        failed += not supervise(name, cases[name], long)
     passed = len(cases) - failed
     print(f"end to end: {passed} passed, {failed} failed in {time.monotonic() - start:.0f} s")
     return failed
 
 
-def supervise(name, case):
+def supervise(name, case, long):
     """Runs one case in its process and tells how it went; true if it passed."""
     folder = LAST / name
     folder.mkdir(parents=True)
     limit = getattr(case, "TIMEOUT", TIMEOUT)
+    if long:
+        limit = getattr(case, "TIMEOUT_LONG", limit)
     start = time.monotonic()
     with open(folder / "case.log", "wb") as log:
         child = subprocess.Popen(
-            [PYTHON, "-m", "e2e", "--case", name, str(folder)], stdin=subprocess.DEVNULL,
-            stdout=log, stderr=log, start_new_session=True, cwd=ROOT / "tests")
+            [PYTHON, "-m", "e2e", "--case", name, str(folder), *["--long"] * long],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            cwd=ROOT / "tests")
         try:
             code = child.wait(limit)
         except subprocess.TimeoutExpired:
@@ -86,12 +95,15 @@ def supervise(name, case):
         child.wait()
     took = time.monotonic() - start
     what = (case.__doc__ or "").strip().splitlines()[0]
+    notes = folder / "notes"
+    told = notes.read_text().splitlines() if notes.exists() else []
+    measured = "".join(f"\n        {line}" for line in told)
     if code == 0:
         shutil.rmtree(folder, ignore_errors=True)
-        print(f"  ok    {name:20} {took:5.0f} s  {what}", flush=True)
+        print(f"  ok    {name:20} {took:5.0f} s  {what}{measured}", flush=True)
         return True
     why = f"not done after {limit} s" if code is None else tail(folder / "case.log")
-    print(f"  FAIL  {name:20} {took:5.0f} s  {what}\n{why}\n        logs: "
+    print(f"  FAIL  {name:20} {took:5.0f} s  {what}{measured}\n{why}\n        logs: "
           f"{folder.relative_to(ROOT)}", flush=True)
     return False
 
@@ -102,12 +114,12 @@ def tail(path):
     return "\n".join(f"        {line}" for line in lines)
 
 
-def one_case(name, folder):
+def one_case(name, folder, long):
     """Runs one case here; its exit code."""
     case = importlib.import_module(f"e2e.{name}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
-        with Rig(folder) as rig:
+        with Rig(folder, long) as rig:
             case.run(rig)
     except Exception as error:  # Any failure is this case's alone; say where and why.
         frames = traceback.extract_tb(error.__traceback__)

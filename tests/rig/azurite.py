@@ -197,7 +197,10 @@ class Storage:
 
 
 def make_certificates(folder):
-    """`ca.crt`, and `server.crt` with `server.key` for 127.0.0.1 and localhost, signed by it."""
+    """`ca.crt`, and `server.crt` with `server.key`, signed by it, for this machine's loopback.
+
+    10.0.2.2 is the name that it has in an emulated gateway.
+    """
     for name in ("ca", "server"):
         run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out",
              folder / f"{name}.key"], check=True)
@@ -207,7 +210,7 @@ def make_certificates(folder):
          "-subj", "/CN=rig storage"], check=True)
     extensions = folder / "server.ext"
     extensions.write_text(
-        "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:*.blob.localhost\n"
+        "subjectAltName=IP:127.0.0.1,IP:10.0.2.2,DNS:localhost,DNS:*.blob.localhost\n"
         "basicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n")
     run(["openssl", "x509", "-req", "-in", folder / "server.csr", "-CA", folder / "ca.crt",
          "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", "30", "-extfile", extensions,

@@ -10,16 +10,13 @@ import time
 from dataclasses import dataclass
 
 from . import judge
-from .build import build
+from .build import build, build_board
 from .paths import ROOT
 from .rig import Rig
 from .screen import BLUE, BOLD, DIM, GREEN, RED, YELLOW, Screen, mib, paint, sparkline
 
 OUT = ROOT / "demo-out"
-SEGMENT = 5
 FPS = 15
-# When the storage goes, comes back, and when the recording ends, in seconds.
-CUT, BACK, END = 35, 75, 115
 
 
 def main():
@@ -27,21 +24,44 @@ def main():
     parser = argparse.ArgumentParser(prog="board/demo", description=__doc__.splitlines()[0])
     parser.add_argument("--keep", action="store_true",
                         help="afterwards go on recording until Ctrl-C, with all addresses shown")
+    parser.add_argument("--qemu", action="store_true",
+                        help="on an emulated gateway, booted from a card, with segments of 30 s")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    print("Building the gateway with short segments (minutes, the first time) ...", flush=True)
-    build()
+    plan = EMULATED if options.qemu else HERE
+    print(f"Building the gateway {plan.binary} (minutes, the first time) ...", flush=True)
+    if options.qemu:
+        build_board("armv7")
+    else:
+        build()
     shutil.rmtree(OUT, ignore_errors=True)
     try:
         with Rig(OUT / "rig") as rig:
-            good = Demo(rig).run(options.keep)
+            good = Demo(rig, plan).run(options.keep)
     except KeyboardInterrupt:
         print("\nStopped.")
         return 1
     finally:
-        # The ring has done its work; logs stay.
+        # The ring, or the card, has done its work; logs stay.
         shutil.rmtree(OUT / "rig" / "gateway-1" / "cache", ignore_errors=True)
+        (OUT / "rig" / "board-1" / "card.img").unlink(missing_ok=True)
     return 0 if good else 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens when, in seconds of recording."""
+
+    binary: str
+    segment: int
+    # When the storage goes, when it comes back, when the recording ends.
+    cut: int
+    back: int
+    end: int
+
+
+HERE = Plan("with short segments", 5, 35, 75, 115)
+EMULATED = Plan("for armv7", 30, 40, 130, 190)
 
 
 @dataclass
@@ -60,34 +80,36 @@ class View:
 class Demo:
     """One demonstration."""
 
-    def __init__(self, rig):
+    def __init__(self, rig, plan):
         self.rig = rig
+        self.plan = plan
         live = {"size": "640x360", "fps": FPS, "kbps": 800, "title": "front door"}
         self.camera = rig.camera(live=live)
         self.storage = rig.storage()
-        self.gateway = rig.gateway(self.storage, [self.camera], gatewayName="demo",
-                                   segmentLength=f"PT{SEGMENT}S")
+        make = rig.board if plan is EMULATED else rig.gateway
+        self.gateway = make(self.storage, [self.camera], gatewayName="demo",
+                            segmentLength=f"PT{plan.segment}S")
         self.sent = [0]
         self.cut = self.back = None
 
     def run(self, keep):
         """Records, cuts off, restores, judges; true if all is well."""
-        screen = Screen()
+        screen, plan = Screen(), self.plan
         self.gateway.start()
         with screen:
             start = time.monotonic()
             self.rig.wait("first picture", lambda: self.watch(screen, start)
-                          .camera.get("state") == "recording", 30)
+                          .camera.get("state") == "recording", 120)
             start = time.monotonic()
-            self.until(screen, start, CUT)
+            self.until(screen, start, plan.cut)
             self.cut = now()
             self.storage.proxy.refuse()
-            screen.event(CUT, "the storage is cut off; recording goes on, on flash")
-            self.until(screen, start, BACK)
+            screen.event(plan.cut, "the storage is cut off; recording goes on, on flash")
+            self.until(screen, start, plan.back)
             self.back = now()
             self.storage.proxy.accept()
-            screen.event(BACK, "the storage is back")
-            self.until(screen, start, END)
+            screen.event(plan.back, "the storage is back")
+            self.until(screen, start, plan.end)
             self.rig.wait("the end of the backlog", lambda: caught_up(
                 self.watch(screen, start)), 90)
             screen.event(time.monotonic() - start, "all of it is in the cloud")
@@ -135,7 +157,7 @@ class Demo:
         lines = [
             "",
             "  " + paint(BOLD, "cvr") + paint(DIM, "  continuous video recording  ")
-            + f"{clock(view.elapsed)} of about {clock(END)}",
+            + f"{clock(view.elapsed)} of about {clock(self.plan.end)}",
             "",
             f"  camera   {self.camera.name:12} {light} {media}",
             f"  flash    {mib(size):12} {bar(used, size)} {mib(used)} used,"
@@ -167,10 +189,11 @@ class Demo:
     def story(self, view):
         """What goes on, and what comes next."""
         if not self.cut:
-            left = max(0, CUT - view.elapsed)
-            return f"Each {SEGMENT} s become one blob. The storage goes away in {left:.0f} s."
+            left = max(0, self.plan.cut - view.elapsed)
+            return (f"Each {self.plan.segment} s become one blob. "
+                    f"The storage goes away in {left:.0f} s.")
         if not self.back:
-            left = max(0, BACK - view.elapsed)
+            left = max(0, self.plan.back - view.elapsed)
             return f"No way to the cloud: the ring on flash takes it all. Back in {left:.0f} s."
         if not caught_up(view):
             return "The way is free again: the oldest goes first, recording goes on."
@@ -231,7 +254,9 @@ class Demo:
         print(paint(DIM, "    start         end           length      size  in the cloud"))
         for one in timeline.segments:
             late = one.blob.created - one.end / 1000
-            told = paint(YELLOW, f"{late:.0f} s later") if late > 2 * SEGMENT else "at once"
+            told = "at once"
+            if late > self.plan.segment:
+                told = paint(YELLOW, f"{late:.0f} s later")
             print(f"    {hms(one.start)}  {hms(one.end)}  {(one.end - one.start) / 1000:6.3f} s"
                   f"  {one.blob.size / 1024:5.0f} KiB  {told}")
         pictures = sum(len(one.samples["vide"]) for one in timeline.segments)
@@ -240,7 +265,7 @@ class Demo:
         print(f"\n  One file a segment: {(OUT / 'recordings').relative_to(ROOT)}/{timeline.asset}/"
               f"\n  All of it, joined:  {(OUT / 'whole.mp4').relative_to(ROOT)}\n")
         good = not timeline.holes and abs(pictures / FPS - timeline.seconds) < 1 and (
-            timeline.seconds > END - 2 * SEGMENT)
+            timeline.seconds > self.plan.end - 2 * self.plan.segment)
         mark = paint(GREEN, "✓") if good else paint(RED, "✗")
         print(f"  {mark} {len(timeline.segments)} segments, {timeline.seconds:.1f} s, {pictures} "
               f"pictures, {len(timeline.holes)} gaps: each begins in the millisecond in which the\n"

@@ -88,11 +88,15 @@ class Gateway:
 
     def judge_secrets(self):
         """No secret in the log or in the state."""
-        for path in (self.log, self.status_path):
+        for path in self.texts():
             text = path.read_text(errors="replace") if path.exists() else ""
             for secret in self.secrets:
                 if secret in text:
                     raise GatewayFault(f"a secret stands in {path.name}: {secret[:4]}...")
+
+    def texts(self):
+        """Where no secret may stand."""
+        return [self.log, self.status_path]
 
     def wait_end(self, seconds):
         """Waits for its end; (exit code or None, seconds it took)."""

@@ -94,13 +94,14 @@ class Timeline:
         return found
 
 
-def judge(storage, folder, cameras=(), players=True, allow_duplicates=False):
+def judge(storage, folder, cameras=(), players=True, clock_error=0.5):
     """Judges every blob of `storage`; {asset: Timeline}, or raises `Faults`.
 
     `cameras`: with their clips, every picture and every audio frame is accounted for by its
-    counter. `players`: ffprobe and ffmpeg judge each blob too.
+    counter. `players`: ffprobe and ffmpeg judge each blob too. `clock_error`: seconds by which a
+    hole's length may be told wrong.
     """
-    court = Court(Path(folder), players)
+    court = Court(Path(folder), players, clock_error)
     segments = [one for one in map(court.read, *fetch(storage, folder)) if one]
     assets = {}
     for one in segments:
@@ -131,9 +132,10 @@ def fetch(storage, folder):
 class Court:
     """Collects faults, so that one run tells all of them."""
 
-    def __init__(self, folder, players=True):
+    def __init__(self, folder, players=True, clock_error=0.5):
         self.folder = folder
         self.players = players
+        self.clock_error = clock_error
         self.faults = []
 
     def fault(self, where, what):
@@ -378,14 +380,14 @@ class Court:
                 last = place
 
     def _hole_lengths(self, timeline, fps):
-        """A hole is as long as the pictures missing in it, give or take half a second."""
+        """A hole is as long as the pictures missing in it, as far as the clock is to be trusted."""
         for before, after in timeline.holes:
             if not (before.counters and after.counters and before.counters[-1]
                     and after.counters[0]):
                 continue
             missing = (after.counters[0][0] - before.counters[-1][0] - 1) / fps
             told = (after.start - before.end) / 1000
-            self.expect(abs(missing - told) < 0.5, after.name,
+            self.expect(abs(missing - told) < self.clock_error, after.name,
                         f"{missing:.2f} s of pictures missing, {told:.2f} s told")
 
     def inside(self, timeline):

@@ -3,7 +3,7 @@ import contextlib
 import time
 from pathlib import Path
 
-from . import azurite, camera, faults, gateway, judge
+from . import azurite, board, camera, faults, gateway, judge
 
 
 class Failure(Exception):
@@ -11,9 +11,13 @@ class Failure(Exception):
 
 
 class Rig:
-    """The peers of one test. Everything it starts ends with it; logs stay in `dir`."""
+    """The peers of one test. Everything it starts ends with it; logs stay in `dir`.
 
-    def __init__(self, directory):
+    `long`: a case that can do more of the same does so.
+    """
+
+    def __init__(self, directory, long=False):
+        self.long = long
         self.dir = Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.gateways = []
@@ -61,6 +65,14 @@ class Rig:
         self._ends.callback(one.stop)
         return one
 
+    def board(self, storage, cameras, **options):
+        """An emulated gateway with its card made, not yet switched on; see `board.Board`."""
+        one = board.Board(self._folder("board"), storage, cameras, **options)
+        self.gateways.append(one)
+        self._ends.callback(one.stop)
+        one.make()
+        return one
+
     def wait(self, what, condition, seconds=60):
         """Waits until `condition()` is true and returns its value; `what` may be a function."""
         end = time.monotonic() + seconds
@@ -87,6 +99,11 @@ class Rig:
         """Fails the test with `message` unless `true`."""
         if not true:
             raise Failure(message)
+
+    def note(self, text):
+        """A measured figure, shown beside the case's name."""
+        with open(self.dir / "notes", "a") as notes:
+            print(text, file=notes)
 
     def judge(self, storage, cameras=(), **options):
         """Downloads every blob and judges all of them; gives {asset: judge.Timeline}."""

@@ -8,6 +8,7 @@ import sys
 from .paths import CACHE, NODE
 
 PACKAGES = """
+    mtools fdisk e2fsprogs kmod cpio binutils qemu-system-arm
     ffmpeg openssl util-linux nodejs npm python3-gi gir1.2-gstreamer-1.0
     gir1.2-gst-rtsp-server-1.0 gstreamer1.0-tools gstreamer1.0-plugins-base
     gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
