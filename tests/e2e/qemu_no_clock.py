@@ -2,6 +2,7 @@
 import time
 
 ALONE = True
+LONG = True
 BOARD = "armv7"
 TIMEOUT = 400
 # The guest's shell takes whole seconds, and its own time.
