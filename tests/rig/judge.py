@@ -13,6 +13,7 @@ from pathlib import Path
 
 from . import mp4
 from .clip import counter_of
+from .players import AS_TIMED
 from .process import run
 
 CAUSES = {
@@ -443,7 +444,7 @@ def probe(path):
 def decode(path):
     """Decodes with ffmpeg: (pictures, what it said)."""
     done = run(["ffmpeg", "-v", "warning", "-xerror", "-err_detect", "explode", "-i", path,
-                "-fps_mode", "passthrough", "-f", "null", "-progress", "pipe:1", "-"], 600)
+                *AS_TIMED, "-f", "null", "-progress", "pipe:1", "-"], 600)
     frames = re.findall(r"^frame=(\d+)", done.stdout, re.M)
     said = done.stderr.strip()
     if done.returncode and not said:

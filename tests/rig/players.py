@@ -8,6 +8,9 @@ from pathlib import Path
 from .paths import NODE
 from .process import run
 
+# ffmpeg shows each picture at its own time, in the file's units: in pictures of the nominal rate,
+# which it would use, two pictures of a steered timeline can come to stand at one place.
+AS_TIMED = ("-fps_mode", "passthrough", "-enc_time_base", "-1")
 # What VLC says about itself, about the lack of a desktop, on a busy machine, at any ordinary MP4 file or init
 # segment, and when its prefetcher asks an HTTP server for what lies behind a file's end. Its first fragment ever is a "discontinuity" to it; a later one is a complaint.
 VLC_NOISE = re.compile(
@@ -20,7 +23,7 @@ GSTREAMER_NOISE = re.compile(r"pad not activated yet|failed to find fragment def
 
 def ffmpeg(url):
     """Decodes all of it; (pictures, complaints)."""
-    done = run(["ffmpeg", "-v", "warning", "-i", url, "-fps_mode", "passthrough",
+    done = run(["ffmpeg", "-v", "warning", "-i", url, *AS_TIMED,
                 "-f", "null", "-progress", "pipe:1", "-"], 120)
     frames = re.findall(r"^frame=(\d+)", done.stdout, re.M)
     complaints = [line for line in done.stderr.splitlines() if line.strip()]
