@@ -417,7 +417,6 @@ mod tests {
     use crate::os::ring_files::Geometry;
     use crate::ring::Flash;
     use crate::ring::record::Names;
-    use crate::segment::{Holes, SegmentStart};
     use crate::status;
 
     struct Bench {
@@ -477,24 +476,11 @@ mod tests {
             entry.slot.as_mut().unwrap().ring_mut()
         }
 
-        /// Seals a segment without samples.
+        /// Seals a segment of one fragment of no samples.
         fn record(&mut self, id: RingId) {
             let ring = self.ring(id);
             ring.flash_mut().prepare().unwrap();
-            let start = SegmentStart {
-                start: Ticks(90_000),
-                holes: Holes::new(),
-                continues: false,
-                tracks: Default::default(),
-            };
-            ring.begin(&start, &[9; 700], &mut |_| {}).unwrap();
-            let fragment = [&[0, 0, 0, 8][..], b"moof", &[0, 0, 0, 8], b"mdat"];
-            ring.append(&Default::default(), &fragment, true, &mut |_| {})
-                .unwrap();
-            ring.seal(&SegmentEnd {
-                end: Ticks(180_000),
-            })
-            .unwrap();
+            crate::os::opening::tests::record(ring);
         }
     }
 

@@ -167,7 +167,7 @@ fn tell_recovered(name: &str, recovered: &Recovered) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use super::*;
@@ -198,7 +198,7 @@ mod tests {
     }
 
     /// Seals a segment of one fragment of no samples.
-    fn record(ring: &mut Ring<RingFiles>) {
+    pub(in crate::os) fn record(ring: &mut Ring<RingFiles>) {
         let start = SegmentStart {
             start: Ticks(90_000),
             holes: Holes::new(),
